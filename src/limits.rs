@@ -1,0 +1,89 @@
+//! Every bound of the server with its reason, and the relations between them asserted at compile time.
+//!
+//! A constant ending in `_DEFAULT` is a setting's default (see `config`); the others are fixed by the
+//! design. What is refused because of a bound names the bound, the value seen and the setting to change.
+
+// ---- http
+
+/// Longest request head (request line and header fields) in bytes. 16 KiB holds what browsers and proxies
+/// send with room to spare; nginx's default is 32 KiB in four buffers, Apache's 8 KiB a line.
+pub const HEAD_BYTES_MAX_DEFAULT: usize = 16 * 1024;
+
+/// Most header fields in one request.
+pub const HEADERS_MAX: usize = 100;
+
+/// Longest request body in bytes after removal of any chunked framing.
+pub const BODY_BYTES_MAX_DEFAULT: usize = 4 * 1024 * 1024;
+
+/// Longest chunk-size line, extensions included, in bytes.
+pub const CHUNK_LINE_BYTES_MAX: usize = 256;
+
+/// Longest trailer section of a chunked body, in bytes.
+pub const TRAILER_BYTES_MAX: usize = 4 * 1024;
+
+// ---- json and metrics
+
+/// Deepest nesting of arrays and objects in a document.
+pub const JSON_DEPTH_MAX: usize = 64;
+
+/// Longest metric name in bytes of UTF-8.
+pub const NAME_BYTES_MAX: usize = 255;
+
+/// Most metrics in one request.
+pub const BATCH_METRICS_MAX_DEFAULT: usize = 10_000;
+
+/// Most tags on one metric.
+pub const TAGS_MAX: usize = 32;
+
+/// Longest tag key in bytes of UTF-8.
+pub const TAG_KEY_BYTES_MAX: usize = 128;
+
+/// Longest tag value in bytes of UTF-8.
+pub const TAG_VALUE_BYTES_MAX: usize = 256;
+
+// ---- admission
+
+/// Length of the rate limiter's window. The limit is "so many in any one second".
+pub const RATE_WINDOW: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Requests a client may make in any one second.
+pub const CLIENT_REQUESTS_PER_SECOND_MAX_DEFAULT: u32 = 10_000;
+
+/// Clients tracked at once. One that made no request for a window is forgotten.
+pub const CLIENTS_MAX_DEFAULT: usize = 100_000;
+
+/// Stripes of the client table: prime, see `sync::mutex_pool`.
+pub const CLIENT_STRIPES: usize = 61;
+
+/// Longest credential (the value of `Authorization`) in bytes.
+pub const CREDENTIAL_BYTES_MAX: usize = 1024;
+
+// ---- log
+
+/// Bytes that may wait for the log writer.
+pub const LOG_QUEUE_BYTES_MAX_DEFAULT: usize = 32 * 1024 * 1024;
+
+/// Batches that may wait for the log writer.
+pub const LOG_QUEUE_BATCHES_MAX_DEFAULT: usize = 65_536;
+
+/// Time between flushes of written data to the disk, in milliseconds.
+pub const FLUSH_INTERVAL_MS_DEFAULT: u64 = 1_000;
+
+// ---- server
+
+/// Connections open at once.
+pub const CONNECTIONS_MAX_DEFAULT: usize = 16_384;
+
+/// Readable connections that may wait for a worker.
+pub const QUEUE_JOBS_MAX_DEFAULT: usize = 4_096;
+
+/// Request events that may wait for the monitor, for each worker. A power of two.
+pub const EVENT_RING_CAPACITY: usize = 8_192;
+
+const _: () = {
+    assert!(EVENT_RING_CAPACITY.is_power_of_two());
+    assert!(TRAILER_BYTES_MAX < BODY_BYTES_MAX_DEFAULT);
+    // A body of the largest size becomes lines that are at most a few times as long; the queue takes one.
+    assert!(LOG_QUEUE_BYTES_MAX_DEFAULT >= 4 * BODY_BYTES_MAX_DEFAULT);
+    assert!(CREDENTIAL_BYTES_MAX < HEAD_BYTES_MAX_DEFAULT);
+};

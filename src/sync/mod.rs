@@ -1,0 +1,7 @@
+//! The concurrent primitives, each usable alone.
+//!
+//! Each module has a model in `verification/`, a property test in `proptests/`, a bench in `benches/` and
+//! an entry in PROOFS.md, all of the same stem. All of them take their atomics, locks and threads from
+//! [`shim`], so that what loom and shuttle check is the code that ships and not a stand-in.
+
+pub mod shim;
