@@ -1,0 +1,121 @@
+//! One connected socket, never blocking.
+//!
+//! Promises: a call moves what can be moved now and says how it ended; an interrupted call is repeated.
+//! Leaves to the caller: when to try again.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
+use rustix::net::{self, RecvFlags, SendFlags, Shutdown};
+
+/// How a read or a write ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transfer {
+    /// So many bytes were moved; never 0.
+    Moved(usize),
+    /// Nothing can be moved now.
+    WouldBlock,
+    /// The peer has finished sending (reads only).
+    End,
+    /// The connection is broken.
+    Broken(io::ErrorKind),
+}
+
+/// A connected, non-blocking stream socket; closed when dropped.
+#[derive(Debug)]
+pub struct Socket(OwnedFd);
+
+impl Socket {
+    pub(super) fn new(socket: OwnedFd) -> Self {
+        Self(socket)
+    }
+
+    /// Reads once into the spare capacity of `buffer`, which must not be empty.
+    pub fn read(&self, buffer: &mut Vec<u8>) -> Transfer {
+        debug_assert!(buffer.capacity() > buffer.len(), "a read needs room");
+        loop {
+            return match net::recv(&self.0, spare_capacity(buffer), RecvFlags::empty()) {
+                Ok((_, 0)) => Transfer::End,
+                Ok((_, count)) => Transfer::Moved(count),
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => Transfer::WouldBlock,
+                Err(error) => Transfer::Broken(error.kind()),
+            };
+        }
+    }
+
+    /// Writes once from `bytes`, which must not be empty.
+    pub fn write(&self, bytes: &[u8]) -> Transfer {
+        debug_assert!(!bytes.is_empty(), "a write needs bytes");
+        loop {
+            return match net::send(&self.0, bytes, SendFlags::NOSIGNAL) {
+                Ok(0) | Err(Errno::AGAIN) => Transfer::WouldBlock,
+                Ok(count) => Transfer::Moved(count),
+                Err(Errno::INTR) => continue,
+                Err(error) => Transfer::Broken(error.kind()),
+            };
+        }
+    }
+
+    /// Tells the peer that nothing more will be sent; it can still be read from.
+    pub fn finish_sending(&self) {
+        // The peer may be gone, which is as good.
+        let _ = net::shutdown(&self.0, Shutdown::Write);
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    fn pair() -> (UnixStream, Socket) {
+        let (near, far) = UnixStream::pair().expect("pair");
+        far.set_nonblocking(true).expect("non-blocking");
+        (near, Socket::new(far.into()))
+    }
+
+    #[test]
+    fn reads_what_is_there_then_would_block_then_sees_the_end() {
+        let (mut near, socket) = pair();
+        let mut buffer = Vec::with_capacity(16);
+        assert_eq!(socket.read(&mut buffer), Transfer::WouldBlock);
+        near.write_all(b"hello").expect("write");
+        assert_eq!(socket.read(&mut buffer), Transfer::Moved(5));
+        assert_eq!(buffer, b"hello");
+        drop(near);
+        assert_eq!(socket.read(&mut buffer), Transfer::End);
+    }
+
+    #[test]
+    fn writes_until_the_peer_is_slow_and_says_when_it_is_gone() {
+        let (mut near, socket) = pair();
+        let block = [7_u8; 4096];
+        let mut sent = 0;
+        while let Transfer::Moved(count) = socket.write(&block) {
+            sent += count;
+        }
+        assert_eq!(socket.write(&block), Transfer::WouldBlock);
+        let mut received = vec![0; sent];
+        near.read_exact(&mut received).expect("read");
+        assert!(received.iter().all(|byte| *byte == 7));
+        drop(near);
+        assert_eq!(socket.write(&block), Transfer::Broken(io::ErrorKind::BrokenPipe));
+    }
+
+    #[test]
+    fn finishing_is_the_end_of_stream_for_the_peer() {
+        let (mut near, socket) = pair();
+        socket.finish_sending();
+        assert_eq!(near.read(&mut [0; 1]).expect("read"), 0);
+    }
+}
