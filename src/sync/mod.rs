@@ -5,3 +5,15 @@
 //! [`shim`], so that what loom and shuttle check is the code that ships and not a stand-in.
 
 pub mod shim;
+
+mod cache_line;
+
+pub mod ring;
+
+pub mod mutex_pool;
+
+pub mod watermark;
+
+pub mod stop;
+
+pub mod thread_pool;

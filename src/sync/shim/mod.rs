@@ -1,11 +1,13 @@
 //! The one door to threads, locks and atomics: std, loom or shuttle behind one interface.
 //!
 //! Promises: in a normal build everything here is std's, at no cost; built with
-//! `--cfg metricstream_loom` it is loom's, with `--cfg metricstream_shuttle` shuttle's. A lock is never
-//! poisoned: a panic while one is held leaves the data as it was, and each module states its own invariant
-//! so that this is harmless (the thread pool contains panics outside its lock).
-//! Leaves to the caller: the orderings. Every atomic access names its site with [`crate::ord!`] and has an
-//! entry in PROOFS.md.
+//! `--cfg metricstream_loom` it is loom's, with `--cfg metricstream_shuttle` shuttle's, and then waits can
+//! be made to wake for no reason or to time out (`faults`) and single sites can be broken on purpose
+//! (`mutation`). A lock is never poisoned: a panic while one is held leaves the data as it was, and each
+//! module states its own invariant so that this is harmless (the thread pool contains panics outside its
+//! lock).
+//! Leaves to the caller: the orderings and the predicates. Every atomic access names its site with
+//! [`crate::ord!`], every wait and notification with a string; each site has an entry in PROOFS.md.
 //!
 //! No other file names `std::sync` or `std::thread`; clippy's disallowed types and `tests/tidy.rs` check it.
 
@@ -20,6 +22,18 @@ compile_error!("choose one of metricstream_loom and metricstream_shuttle");
 
 pub mod ordering;
 
+#[cfg(any(metricstream_loom, metricstream_shuttle))]
+pub mod faults;
+#[cfg(any(metricstream_loom, metricstream_shuttle))]
+pub mod mutation;
+
+#[cfg(any(metricstream_loom, metricstream_shuttle))]
+#[path = "condvar_model.rs"]
+mod condvar;
+#[cfg(not(any(metricstream_loom, metricstream_shuttle)))]
+#[path = "condvar_std.rs"]
+mod condvar;
+
 #[cfg(metricstream_loom)]
 use loom as backend;
 #[cfg(metricstream_shuttle)]
@@ -27,10 +41,11 @@ use shuttle as backend;
 #[cfg(not(any(metricstream_loom, metricstream_shuttle)))]
 use std as backend;
 
+use std::ops::{Deref, DerefMut};
 use std::sync::PoisonError;
-use std::time::Duration;
 
-pub use backend::sync::{Arc, MutexGuard};
+pub use backend::sync::Arc;
+pub use condvar::Condvar;
 
 /// Atomic integers; loads and stores take their ordering from [`crate::ord!`].
 pub mod atomic {
@@ -84,7 +99,11 @@ impl<T> Mutex<T> {
     /// Waits for the lock.
     #[inline]
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        MutexGuard {
+            guard: self.0.lock().unwrap_or_else(PoisonError::into_inner),
+            #[cfg(any(metricstream_loom, metricstream_shuttle))]
+            mutex: self,
+        }
     }
 
     /// The data, without locking: the exclusive borrow is the proof that nobody else has it.
@@ -93,44 +112,54 @@ impl<T> Mutex<T> {
     }
 }
 
-/// A condition variable. A wait may return for no reason: always wait in a loop over a predicate.
-#[derive(Debug, Default)]
-pub struct Condvar(backend::sync::Condvar);
+/// The lock held; dropping it releases.
+#[derive(Debug)]
+pub struct MutexGuard<'a, T> {
+    guard: backend::sync::MutexGuard<'a, T>,
+    /// What a spurious wake-up unlocks and locks again.
+    #[cfg(any(metricstream_loom, metricstream_shuttle))]
+    mutex: &'a Mutex<T>,
+}
 
-impl Condvar {
-    /// A condition variable nobody waits on.
-    #[must_use]
-    pub fn new() -> Self {
-        Self(backend::sync::Condvar::new())
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.guard
     }
+}
 
-    /// Releases the lock, waits for a notification and takes the lock again.
-    pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-        self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
+impl<T> DerefMut for MutexGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.guard
     }
+}
 
-    /// As [`Condvar::wait`], for at most `timeout`; the flag says whether the time ran out. Under both
-    /// checkers it never does: every wait has a notifier.
-    pub fn wait_timeout<'a, T>(
-        &self,
-        guard: MutexGuard<'a, T>,
-        timeout: Duration,
-    ) -> (MutexGuard<'a, T>, bool) {
-        let (guard, result) = self
-            .0
-            .wait_timeout(guard, timeout)
-            .unwrap_or_else(PoisonError::into_inner);
-        (guard, result.timed_out())
-    }
+/// Containment of panics.
+pub mod panic {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
-    /// Wakes one waiter, if there is one.
-    pub fn notify_one(&self) {
-        self.0.notify_one();
-    }
+    /// The only payload that is contained under loom and shuttle: every other panic there is the checker's
+    /// verdict and must reach it.
+    #[cfg(any(metricstream_loom, metricstream_shuttle))]
+    #[derive(Debug)]
+    pub struct Injected;
 
-    /// Wakes every waiter.
-    pub fn notify_all(&self) {
-        self.0.notify_all();
+    /// Runs `body` and says whether it came back; a panic in it ends here.
+    ///
+    /// What `body` was changing is left as the panic found it: the caller says why that is harmless.
+    pub fn contain(body: impl FnOnce()) -> bool {
+        let result = catch_unwind(AssertUnwindSafe(body));
+        #[cfg(any(metricstream_loom, metricstream_shuttle))]
+        if let Err(payload) = result {
+            if !payload.is::<Injected>() {
+                std::panic::resume_unwind(payload);
+            }
+            return false;
+        }
+        result.is_ok()
     }
 }
 

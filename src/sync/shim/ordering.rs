@@ -22,34 +22,18 @@ macro_rules! ord {
     };
 }
 
-/// The environment variable that weakens one site, as `SITE=Ordering` (`RING_PUBLISH=Relaxed`).
-#[cfg(metricstream_loom)]
-pub const WEAKEN_VARIABLE: &str = "METRICSTREAM_WEAKEN";
-
-/// The ordering in force at `site`: `declared`, unless [`WEAKEN_VARIABLE`] names this site.
+/// The ordering in force at `site`: `declared`, unless [`super::mutation`] names this site.
 #[cfg(metricstream_loom)]
 #[must_use]
 pub fn at(site: &str, declared: std::sync::atomic::Ordering) -> std::sync::atomic::Ordering {
-    use std::sync::OnceLock;
     use std::sync::atomic::Ordering;
-    static WEAKENED: OnceLock<Option<(String, Ordering)>> = OnceLock::new();
-    let weakened = WEAKENED.get_or_init(|| {
-        let text = std::env::var(WEAKEN_VARIABLE).ok()?;
-        let (site, ordering) = text
-            .split_once('=')
-            .expect("METRICSTREAM_WEAKEN is SITE=Ordering");
-        let ordering = match ordering {
-            "Relaxed" => Ordering::Relaxed,
-            "Acquire" => Ordering::Acquire,
-            "Release" => Ordering::Release,
-            "AcqRel" => Ordering::AcqRel,
-            "SeqCst" => Ordering::SeqCst,
-            other => panic!("METRICSTREAM_WEAKEN: no ordering is called {other}"),
-        };
-        Some((site.to_owned(), ordering))
-    });
-    match weakened {
-        Some((name, ordering)) if name == site => *ordering,
-        _ => declared,
+    match super::mutation::at(site) {
+        None => declared,
+        Some("Relaxed") => Ordering::Relaxed,
+        Some("Acquire") => Ordering::Acquire,
+        Some("Release") => Ordering::Release,
+        Some("AcqRel") => Ordering::AcqRel,
+        Some("SeqCst") => Ordering::SeqCst,
+        Some(other) => panic!("METRICSTREAM_WEAKEN: {other} is no ordering, at {site}"),
     }
 }

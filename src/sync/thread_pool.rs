@@ -1,0 +1,292 @@
+//! A fixed number of threads that take jobs from one bounded queue.
+//!
+//! Promises: every job accepted is run exactly once, also when the pool is drained right after
+//! (THREAD_POOL-ONCE); never more than `queue_jobs_max` jobs wait, a submit beyond that is refused at once
+//! and gives the job back (THREAD_POOL-BOUND); a job that panics is counted and its worker goes on
+//! (THREAD_POOL-PANIC); [`ThreadPool::drain`] returns when every accepted job was run and every thread has
+//! ended, whoever else drains at the same time (THREAD_POOL-DRAIN). The queue is allocated at the start: a
+//! submit allocates nothing.
+//! Leaves to the caller: what to do with a refused job, and not to drain (or drop) the pool from inside a job:
+//! a thread cannot wait for its own end.
+
+use crate::sync::shim::{Arc, Condvar, Mutex, panic, thread};
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+
+/// What one thread of the pool does with a job, and what it keeps from job to job (buffers, scratch).
+///
+/// A panic in [`Worker::run`] is contained; the worker is used again as the panic left it, so `run` must
+/// bring what it uses into a known state before it relies on it.
+pub trait Worker: Send + 'static {
+    /// What is queued.
+    type Job: Send + 'static;
+
+    /// Does one job.
+    fn run(&mut self, job: Self::Job);
+}
+
+/// A bounded queue and the threads that empty it. Dropping it drains it.
+#[derive(Debug)]
+pub struct ThreadPool<J: Send + 'static> {
+    shared: Arc<Shared<J>>,
+    /// Held by the drain that joins, so that one that comes second returns no sooner.
+    threads: Mutex<Vec<thread::JoinHandle<()>>>,
+}
+
+/// A job that was not accepted, given back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Refused<J> {
+    /// `queue_jobs_max` jobs are waiting.
+    Full(J),
+    /// The pool was drained.
+    Stopped(J),
+}
+
+impl<J: Send + 'static> ThreadPool<J> {
+    /// Starts one thread for each of `workers`, named `name-0`, `name-1` and so on; up to `queue_jobs_max`
+    /// jobs wait.
+    ///
+    /// # Errors
+    /// When the operating system refuses a thread; those already started have ended by then.
+    ///
+    /// # Panics
+    /// When there is no worker, or `queue_jobs_max` is zero.
+    pub fn start<W: Worker<Job = J>>(name: &str, workers: Vec<W>, queue_jobs_max: usize) -> io::Result<Self> {
+        assert!(!workers.is_empty(), "a pool has at least one worker");
+        assert!(queue_jobs_max > 0, "a queue holds at least one job");
+        let pool = Self {
+            shared: Arc::new(Shared {
+                state: Mutex::new(State {
+                    queue: VecDeque::with_capacity(queue_jobs_max),
+                    idle: 0,
+                    stopped: false,
+                    panics: 0,
+                }),
+                job_or_stop: Condvar::new(),
+                queue_jobs_max,
+            }),
+            threads: Mutex::new(Vec::with_capacity(workers.len())),
+        };
+        for (index, worker) in workers.into_iter().enumerate() {
+            let shared = Arc::clone(&pool.shared);
+            let started = thread::spawn(&format!("{name}-{index}"), move || shared.work(worker))?;
+            pool.threads.lock().push(started);
+        }
+        Ok(pool)
+    }
+
+    /// Queues `job`.
+    ///
+    /// # Errors
+    /// [`Refused`] with the job, when the queue is full or the pool was drained.
+    pub fn submit(&self, job: J) -> Result<(), Refused<J>> {
+        let mut state = self.shared.state.lock();
+        if state.stopped {
+            return Err(Refused::Stopped(job));
+        }
+        if state.queue.len() >= self.shared.queue_jobs_max {
+            return Err(Refused::Full(job));
+        }
+        state.queue.push_back(job);
+        // A busy worker looks at the queue before it sleeps; waking costs a system call.
+        let someone_sleeps = state.idle > 0;
+        drop(state);
+        if someone_sleeps {
+            self.shared.job_or_stop.notify_one("THREAD_POOL_SUBMIT");
+        }
+        Ok(())
+    }
+
+    /// How many jobs wait now; at most `queue_jobs_max`.
+    #[must_use]
+    pub fn queue_depth(&self) -> usize {
+        self.shared.state.lock().queue.len()
+    }
+
+    /// How many jobs wait at most.
+    #[must_use]
+    pub fn queue_jobs_max(&self) -> usize {
+        self.shared.queue_jobs_max
+    }
+
+    /// How many jobs panicked since the start.
+    #[must_use]
+    pub fn panics(&self) -> u64 {
+        self.shared.state.lock().panics
+    }
+
+    /// Accepts no more jobs, runs all that are queued and waits for the threads to end. Any thread but the
+    /// pool's own may call it, any number of times.
+    pub fn drain(&self) {
+        self.shared.state.lock().stopped = true;
+        self.shared.job_or_stop.notify_all("THREAD_POOL_STOP");
+        let mut threads = self.threads.lock();
+        for thread in threads.drain(..) {
+            // A worker's panic is contained in the loop, so this is a bug of the pool itself.
+            thread.join().expect("a thread of the pool does not panic");
+        }
+    }
+}
+
+impl<J: Send + 'static> Drop for ThreadPool<J> {
+    fn drop(&mut self) {
+        self.drain();
+    }
+}
+
+#[derive(Debug)]
+struct Shared<J> {
+    state: Mutex<State<J>>,
+    job_or_stop: Condvar,
+    queue_jobs_max: usize,
+}
+
+#[derive(Debug)]
+struct State<J> {
+    queue: VecDeque<J>,
+    /// Threads in the wait below.
+    idle: usize,
+    stopped: bool,
+    panics: u64,
+}
+
+impl<J> Shared<J> {
+    /// One thread's life: until the pool is stopped and the queue is empty.
+    fn work<W: Worker<Job = J>>(&self, mut worker: W) {
+        while let Some(job) = self.next_job() {
+            // Outside the lock: a panic finds nothing of the pool half changed.
+            if !panic::contain(|| worker.run(job)) {
+                self.state.lock().panics += 1;
+            }
+        }
+    }
+
+    /// Waits for a job; `None` when the pool is stopped and the queue is empty.
+    fn next_job(&self) -> Option<J> {
+        let mut state = self.state.lock();
+        if let Some(job) = state.queue.pop_front() {
+            return Some(job);
+        }
+        state.idle += 1;
+        let mut state = self.job_or_stop.wait_while("THREAD_POOL_IDLE", state, |state| {
+            state.queue.is_empty() && !state.stopped
+        });
+        state.idle -= 1;
+        state.queue.pop_front()
+    }
+}
+
+impl<J> fmt::Debug for Refused<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "Full(..)",
+            Self::Stopped(_) => "Stopped(..)",
+        })
+    }
+}
+
+impl<J> fmt::Display for Refused<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "the pool's queue is full",
+            Self::Stopped(_) => "the pool was drained",
+        })
+    }
+}
+
+impl<J> std::error::Error for Refused<J> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::stop::Stop;
+
+    /// Runs closures; one type of job is enough for the tests.
+    struct Runner;
+
+    type Task = Box<dyn FnOnce() + Send>;
+
+    impl Worker for Runner {
+        type Job = Task;
+
+        fn run(&mut self, job: Task) {
+            job();
+        }
+    }
+
+    fn pool(workers: usize, queue_jobs_max: usize) -> ThreadPool<Task> {
+        ThreadPool::start("test", (0..workers).map(|_| Runner).collect(), queue_jobs_max).unwrap()
+    }
+
+    /// A job that holds its worker until `release`, and says when it has begun.
+    fn blocker(begun: &Arc<Stop>, release: &Arc<Stop>) -> Task {
+        let (begun, release) = (Arc::clone(begun), Arc::clone(release));
+        Box::new(move || {
+            begun.request();
+            release.wait();
+        })
+    }
+
+    #[test]
+    fn refuses_when_full_and_runs_everything_on_drain() {
+        let done = Arc::new(Mutex::new(Vec::new()));
+        let (begun, release) = (Arc::new(Stop::new()), Arc::new(Stop::new()));
+        let pool = pool(1, 2);
+        pool.submit(blocker(&begun, &release)).unwrap();
+        begun.wait();
+        for n in 0..2 {
+            let done = Arc::clone(&done);
+            pool.submit(Box::new(move || done.lock().push(n))).unwrap();
+        }
+        assert_eq!(pool.queue_depth(), 2);
+        assert!(matches!(pool.submit(Box::new(|| ())), Err(Refused::Full(_))));
+        release.request();
+        pool.drain();
+        pool.drain();
+        assert_eq!(*done.lock(), [0, 1]);
+        assert_eq!(pool.queue_depth(), 0);
+        assert!(matches!(pool.submit(Box::new(|| ())), Err(Refused::Stopped(_))));
+    }
+
+    #[test]
+    fn a_panic_is_counted_and_the_worker_goes_on() {
+        let done = Arc::new(Stop::new());
+        let pool = pool(1, 4);
+        pool.submit(Box::new(|| panic!("expected by this test"))).unwrap();
+        let later = Arc::clone(&done);
+        pool.submit(Box::new(move || later.request())).unwrap();
+        pool.drain();
+        assert!(done.is_requested());
+        assert_eq!(pool.panics(), 1);
+    }
+
+    #[test]
+    fn the_queue_is_allocated_once() {
+        let pool = pool(1, 100);
+        let capacity = pool.shared.state.lock().queue.capacity();
+        assert!(capacity >= 100);
+        for _ in 0..1000 {
+            let _ = pool.submit(Box::new(|| ()));
+        }
+        assert_eq!(pool.shared.state.lock().queue.capacity(), capacity);
+    }
+
+    #[test]
+    fn dropping_the_pool_drains_it() {
+        let count = Arc::new(Mutex::new(0));
+        let pool = pool(2, 100);
+        for _ in 0..100 {
+            let count = Arc::clone(&count);
+            pool.submit(Box::new(move || *count.lock() += 1)).unwrap();
+        }
+        drop(pool);
+        assert_eq!(*count.lock(), 100);
+    }
+
+    #[test]
+    #[should_panic(expected = "at least one worker")]
+    fn a_pool_without_workers_is_refused() {
+        let _ = ThreadPool::start("none", Vec::<Runner>::new(), 1);
+    }
+}
