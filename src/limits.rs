@@ -12,11 +12,22 @@ pub const HEAD_BYTES_MAX_DEFAULT: usize = 16 * 1024;
 /// Most header fields in one request.
 pub const HEADERS_MAX: usize = 100;
 
+/// Longest request target in bytes. RFC 9112 section 3 recommends request lines of 8000 octets at least.
+pub const TARGET_BYTES_MAX: usize = 8 * 1024;
+
+/// Most empty lines before a request line. RFC 9112 section 2.2 asks for one; old clients send one after a
+/// body, a few more cost nothing, and without a bound a client could send them for ever.
+pub const LEADING_EMPTY_LINES_MAX: usize = 4;
+
 /// Longest request body in bytes after removal of any chunked framing.
 pub const BODY_BYTES_MAX_DEFAULT: usize = 4 * 1024 * 1024;
 
 /// Longest chunk-size line, extensions included, in bytes.
 pub const CHUNK_LINE_BYTES_MAX: usize = 256;
+
+/// Most bytes of chunk extensions in one body. They are skipped, so they only cost; RFC 9112 section 7.1.1
+/// asks for a bound on their sum.
+pub const CHUNK_EXTENSION_BYTES_MAX: usize = 16 * 1024;
 
 /// Longest trailer section of a chunked body, in bytes.
 pub const TRAILER_BYTES_MAX: usize = 4 * 1024;

@@ -1,0 +1,770 @@
+//! The head of a request: request line and field lines (RFC 9112 sections 2 to 6, RFC 9110).
+//!
+//! Promises: a [`Head`] borrows everything from the buffer; parsing allocates nothing, never panics and
+//! looks at each byte a fixed number of times. The answer for a prefix of the stream depends on that prefix
+//! alone, so splitting the stream into reads changes nothing. All that recipients are known to frame
+//! differently is refused (list in `proptests/tests/http_cases.rs`).
+//!
+//! Leaves to the caller: whether the method, the path and the content type are served, decoding of
+//! percent-escapes, and how long to wait for the rest of a head.
+
+use std::fmt;
+
+use super::scan;
+use super::{Bound, Error, Exceeded, Fault, Limits};
+use crate::limits::LEADING_EMPTY_LINES_MAX;
+
+/// The head of one request, checked and borrowed from the buffer it was read into.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Head<'a> {
+    /// The method.
+    pub method: Method<'a>,
+    /// The request target.
+    pub target: Target<'a>,
+    /// The version.
+    pub version: Version,
+    /// Whether the client lets the connection carry another request after this one.
+    pub keep_alive: bool,
+    /// How the body is framed.
+    pub framing: Framing,
+    /// Whether the client waits for `100 Continue` before it sends the body. False in HTTP/1.0.
+    pub expect_continue: bool,
+    /// The host asked for: the authority of an absolute target, else the value of Host. None in an
+    /// HTTP/1.0 request without either.
+    pub host: Option<&'a [u8]>,
+    /// The value of Authorization. A secret: [`Head`]'s `Debug` leaves it out.
+    pub authorization: Option<&'a [u8]>,
+    /// The value of Content-Type.
+    pub content_type: Option<&'a [u8]>,
+    /// The value of Content-Encoding's first line.
+    pub content_encoding: Option<&'a [u8]>,
+    /// The value of Accept's first line; [`Head::values`] gives them all.
+    pub accept: Option<&'a [u8]>,
+    fields: &'a [u8],
+    bytes: usize,
+}
+
+/// A request method. Methods are case-sensitive (RFC 9110 section 9.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method<'a> {
+    /// GET
+    Get,
+    /// HEAD
+    Head,
+    /// POST
+    Post,
+    /// PUT
+    Put,
+    /// DELETE
+    Delete,
+    /// OPTIONS
+    Options,
+    /// PATCH
+    Patch,
+    /// TRACE
+    Trace,
+    /// CONNECT
+    Connect,
+    /// Any other token.
+    Other(&'a [u8]),
+}
+
+/// HTTP/1.0 or HTTP/1.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Version {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1, and any later 1.x: RFC 9110 section 2.5 has a recipient process those "as if [the message]
+    /// was in the highest minor version within that major version to which the recipient is conformant".
+    Http11,
+}
+
+/// What a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// The form it came in.
+    pub form: Form,
+    /// The path, as sent, with no percent-escape decoded: starts with `/` in the origin and absolute forms,
+    /// is `*` in the asterisk form and empty in the authority form.
+    pub path: &'a [u8],
+    /// What follows the first `?`.
+    pub query: Option<&'a [u8]>,
+    /// The authority of the absolute and authority forms.
+    pub authority: Option<&'a [u8]>,
+}
+
+/// The four forms of a request target (RFC 9112 section 3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// `/path?query`
+    Origin,
+    /// `http://host/path?query`
+    Absolute,
+    /// `host:port`, with CONNECT only.
+    Authority,
+    /// `*`, with OPTIONS only.
+    Asterisk,
+}
+
+/// How the body of a request is framed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Framing {
+    /// No framing field. RFC 9112 section 6.3: "If this is a request message and none of the above are
+    /// true, then the message body length is zero (no message body is present)."
+    None,
+    /// Content-Length, in bytes. A larger number than fits is `u64::MAX`.
+    Length(u64),
+    /// Transfer-Encoding: chunked.
+    Chunked,
+}
+
+impl<'a> Head<'a> {
+    /// Length of the head in bytes, its closing empty line included.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// All field lines in the order sent, as (name, value); values have no white space around them.
+    pub fn fields(&self) -> Fields<'a> {
+        Fields { rest: self.fields }
+    }
+
+    /// The values of all lines of a field, in the order sent. `name` is matched without regard to case.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.fields()
+            .filter(move |(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
+    }
+
+    /// For a route that cannot work without a body: an error if no framing was announced.
+    ///
+    /// The framing itself permits that (see [`Framing::None`]), so the refusal is the route's choice. RFC
+    /// 9110 section 15.5.12: "the server refuses to accept the request without a defined Content-Length".
+    /// The connection must close, as a body may follow that only the client knows of.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LengthRequired`].
+    pub fn require_length(&self) -> Result<(), Error> {
+        match self.framing {
+            Framing::None => Err(Error::LengthRequired),
+            Framing::Length(_) | Framing::Chunked => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Head<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Head")
+            .field("method", &self.method)
+            .field("target", &self.target)
+            .field("version", &self.version)
+            .field("keep_alive", &self.keep_alive)
+            .field("framing", &self.framing)
+            .field("expect_continue", &self.expect_continue)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Method<'a> {
+    /// The method as sent.
+    pub fn name(&self) -> &'a [u8] {
+        match *self {
+            Self::Get => b"GET",
+            Self::Head => b"HEAD",
+            Self::Post => b"POST",
+            Self::Put => b"PUT",
+            Self::Delete => b"DELETE",
+            Self::Options => b"OPTIONS",
+            Self::Patch => b"PATCH",
+            Self::Trace => b"TRACE",
+            Self::Connect => b"CONNECT",
+            Self::Other(name) => name,
+        }
+    }
+
+    fn from_token(token: &'a [u8]) -> Self {
+        match token {
+            b"GET" => Self::Get,
+            b"HEAD" => Self::Head,
+            b"POST" => Self::Post,
+            b"PUT" => Self::Put,
+            b"DELETE" => Self::Delete,
+            b"OPTIONS" => Self::Options,
+            b"PATCH" => Self::Patch,
+            b"TRACE" => Self::Trace,
+            b"CONNECT" => Self::Connect,
+            other => Self::Other(other),
+        }
+    }
+}
+
+/// The field lines of a [`Head`].
+#[derive(Debug, Clone)]
+pub struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // Checked when the head was parsed: each line is name, colon, value, CR LF.
+        let colon = scan::token_end(self.rest);
+        let (name, rest) = self.rest.split_at_checked(colon)?;
+        let rest = rest.strip_prefix(b":")?;
+        let (value, rest) = rest.split_at_checked(scan::value_end(rest))?;
+        self.rest = rest.strip_prefix(b"\r\n")?;
+        Some((name, scan::trim(value)))
+    }
+}
+
+/// Parses a head from the start of `buffer`; `None` if the buffer does not hold all of it.
+///
+/// # Errors
+///
+/// Any [`Error`] but those about bodies. Offsets count from the start of `buffer`.
+pub fn parse<'a>(limits: &Limits, buffer: &'a [u8]) -> Result<Option<Head<'a>>, Error> {
+    match Scan::default().advance(limits, buffer)? {
+        Some(found) => parse_found(limits, buffer, found).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The search for the end of a head, resumable: it remembers how far it got.
+///
+/// What it answers for a buffer is the same whether the buffer grew in one step or in many.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Scan {
+    /// Bytes searched.
+    searched: usize,
+    /// Start of the line that is not complete yet.
+    line: usize,
+    empty_lines: usize,
+    /// Start and end (without CR LF) of the request line, once complete.
+    request_line: Option<(usize, usize)>,
+    request_line_checked: bool,
+}
+
+/// Where a complete head lies in the buffer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found {
+    request_line: (usize, usize),
+    /// End of the head, the closing empty line included.
+    pub(super) end: usize,
+}
+
+impl Scan {
+    /// Searches on in `buffer`, which starts where it started before and holds at least as much.
+    pub(super) fn advance(&mut self, limits: &Limits, buffer: &[u8]) -> Result<Option<Found>, Error> {
+        let window = &buffer[..buffer.len().min(limits.head_bytes_max)];
+        while let Some(distance) = window.get(self.searched..).and_then(scan::line_feed) {
+            if let Some(found) = self.line_end(limits, window, self.searched + distance)? {
+                return Ok(Some(found));
+            }
+        }
+        self.searched = window.len();
+        self.check_request_line(limits, window)?;
+        self.request_line_checked = self.request_line.is_some();
+        if window.len() == limits.head_bytes_max {
+            return Err(self.too_long(limits, window));
+        }
+        Ok(None)
+    }
+
+    /// One more line is complete: its LF is at `at`.
+    fn line_end(&mut self, limits: &Limits, window: &[u8], at: usize) -> Result<Option<Found>, Error> {
+        // RFC 9112 section 2.2: "a recipient MAY recognize a single LF as a line terminator". We do not:
+        // a proxy that does not either would see one field where we saw two.
+        if at == self.line || window[at - 1] != b'\r' {
+            self.check_request_line(limits, window)?;
+            return Err(Error::syntax(Fault::BareLf, at));
+        }
+        let empty = at - 1 == self.line;
+        match (self.request_line, empty) {
+            (Some(request_line), true) => {
+                return Ok(Some(Found {
+                    request_line,
+                    end: at + 1,
+                }));
+            }
+            (Some(_), false) => {}
+            (None, false) => self.request_line = Some((self.line, at - 1)),
+            (None, true) => {
+                // RFC 9112 section 2.2: "a server that is expecting to receive and parse a request-line
+                // SHOULD ignore at least one empty line (CRLF) received prior to the request-line."
+                self.empty_lines += 1;
+                if self.empty_lines > LEADING_EMPTY_LINES_MAX {
+                    return Err(Error::syntax(Fault::LeadingLines, self.line));
+                }
+            }
+        }
+        self.line = at + 1;
+        self.searched = at + 1;
+        Ok(None)
+    }
+
+    /// Refuses a bad request line as soon as it is complete, and what cannot become one at its first byte,
+    /// so that a client of another protocol is not left waiting for a time-out.
+    fn check_request_line(&self, limits: &Limits, window: &[u8]) -> Result<(), Error> {
+        match self.request_line {
+            Some(_) if self.request_line_checked => Ok(()),
+            Some((start, end)) => request_line(limits, &window[start..end], start).map(drop),
+            None => match window.get(self.line) {
+                Some(&first) if first != b'\r' && first != b'\n' && !scan::is_token(first) => {
+                    Err(Error::syntax(Fault::Method, self.line))
+                }
+                _ => Ok(()),
+            },
+        }
+    }
+
+    fn too_long(&self, limits: &Limits, window: &[u8]) -> Error {
+        if self.request_line.is_none() {
+            let line = &window[self.line..];
+            let target = line
+                .iter()
+                .position(|&byte| byte == b' ')
+                .map_or(0, |space| line.len() - space - 1);
+            if target > limits.target_bytes_max {
+                return target_too_long(limits);
+            }
+        }
+        Error::HeadTooLarge(Exceeded {
+            bound: Bound::HeadBytes,
+            limit: limits.head_bytes_max,
+            seen: limits.head_bytes_max as u64 + 1,
+        })
+    }
+}
+
+/// Parses a head that [`Scan`] found: `bytes` holds at least `found.end` bytes.
+pub(super) fn parse_found<'a>(limits: &Limits, bytes: &'a [u8], found: Found) -> Result<Head<'a>, Error> {
+    let bytes = &bytes[..found.end];
+    let (line_start, line_end) = found.request_line;
+    let (method, target, version) = request_line(limits, &bytes[line_start..line_end], line_start)?;
+    let fields_start = line_end + 2;
+    let mut known = Known::default();
+    let mut at = fields_start;
+    let mut count = 0;
+    while bytes[at..] != *b"\r\n" {
+        let (name, value, line_bytes) = field_line(&bytes[at..], at)?;
+        count += 1;
+        if count > limits.headers_max {
+            return Err(Error::HeadTooLarge(Exceeded {
+                bound: Bound::Headers,
+                limit: limits.headers_max,
+                seen: count as u64,
+            }));
+        }
+        known.note(name, value, at)?;
+        at += line_bytes;
+    }
+    Ok(Head {
+        method,
+        target,
+        version,
+        keep_alive: known.keep_alive(version),
+        host: known.host(&target, version, line_start)?,
+        framing: known.framing(version)?,
+        expect_continue: known.expect_continue(version)?,
+        authorization: known.authorization,
+        content_type: known.content_type,
+        content_encoding: known.content_encoding,
+        accept: known.accept,
+        fields: &bytes[fields_start..at],
+        bytes: found.end,
+    })
+}
+
+/// Parses a request line without its CR LF; `at` is its offset.
+///
+/// RFC 9112 section 3: "request-line = method SP request-target SP HTTP-version". "Recipients MAY instead
+/// parse on whitespace-delimited word boundaries": we do not, as "lenient parsing can result in request
+/// smuggling security vulnerabilities".
+fn request_line<'a>(
+    limits: &Limits,
+    line: &'a [u8],
+    at: usize,
+) -> Result<(Method<'a>, Target<'a>, Version), Error> {
+    let method_end = scan::token_end(line);
+    if method_end == 0 || line.get(method_end) != Some(&b' ') {
+        return Err(Error::syntax(Fault::Method, at + method_end));
+    }
+    let method = Method::from_token(&line[..method_end]);
+    let target_start = method_end + 1;
+    let target = &line[target_start..];
+    let target_bytes = scan::target_end(target);
+    // RFC 9112 section 3: "A server that receives a request-target longer than any URI it wishes to parse
+    // MUST respond with a 414 (URI Too Long) status code".
+    if target_bytes > limits.target_bytes_max {
+        return Err(target_too_long(limits));
+    }
+    let target_end = target_start + target_bytes;
+    match line.get(target_end) {
+        Some(b' ') if target_bytes > 0 => {}
+        // HTTP/0.9: a target and no version.
+        None if target_bytes > 0 => return Err(Error::syntax(Fault::VersionSyntax, at + target_end)),
+        _ => return Err(Error::syntax(Fault::Target, at + target_end)),
+    }
+    // The version goes first, so that the preface of HTTP/2 (`PRI * HTTP/2.0`) is called what it is.
+    let version = version(&line[target_end + 1..], at + target_end + 1)?;
+    let target = Target::from_bytes(method, &target[..target_bytes], at + target_start)?;
+    Ok((method, target, version))
+}
+
+fn target_too_long(limits: &Limits) -> Error {
+    Error::TargetTooLong(Exceeded {
+        bound: Bound::TargetBytes,
+        limit: limits.target_bytes_max,
+        seen: limits.target_bytes_max as u64 + 1,
+    })
+}
+
+/// RFC 9112 section 2.3: "HTTP-version = HTTP-name "/" DIGIT "." DIGIT; HTTP-name = %x48.54.54.50 ; HTTP".
+fn version(bytes: &[u8], at: usize) -> Result<Version, Error> {
+    match bytes {
+        b"HTTP/1.1" => Ok(Version::Http11),
+        b"HTTP/1.0" => Ok(Version::Http10),
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            if *major == b'1' {
+                Ok(Version::Http11)
+            } else {
+                Err(Error::Version { at })
+            }
+        }
+        _ => Err(Error::syntax(Fault::VersionSyntax, at)),
+    }
+}
+
+impl<'a> Target<'a> {
+    /// RFC 9112 section 3.2: "request-target = origin-form / absolute-form / authority-form /
+    /// asterisk-form". `bytes` is not empty and has only the bytes of a target.
+    fn from_bytes(method: Method<'a>, bytes: &'a [u8], at: usize) -> Result<Self, Error> {
+        // Section 3.2.3: "The "authority-form" of request-target is only used for CONNECT requests".
+        if method == Method::Connect {
+            return Self::authority(bytes).ok_or(Error::syntax(Fault::TargetForm, at));
+        }
+        match bytes {
+            [b'/', ..] => Ok(Self::origin(bytes)),
+            // Section 3.2.4: "The "asterisk-form" of request-target is only used for a server-wide OPTIONS
+            // request".
+            b"*" if method == Method::Options => Ok(Self {
+                form: Form::Asterisk,
+                path: bytes,
+                query: None,
+                authority: None,
+            }),
+            b"*" => Err(Error::syntax(Fault::TargetForm, at)),
+            _ => Self::absolute(bytes, at),
+        }
+    }
+
+    fn origin(bytes: &'a [u8]) -> Self {
+        let (path, query) = split_query(bytes);
+        Self {
+            form: Form::Origin,
+            path,
+            query,
+            authority: None,
+        }
+    }
+
+    fn authority(bytes: &'a [u8]) -> Option<Self> {
+        let port = bytes.rsplit(|&byte| byte == b':').next()?;
+        let valid = host_is_valid(bytes) && !port.is_empty() && port.len() < bytes.len() && bytes[0] != b':';
+        valid.then_some(Self {
+            form: Form::Authority,
+            path: b"",
+            query: None,
+            authority: Some(bytes),
+        })
+    }
+
+    /// Section 3.2.2: "a server MUST accept the absolute-form in requests even though most HTTP/1.1 clients
+    /// will only send the absolute-form to a proxy".
+    fn absolute(bytes: &'a [u8], at: usize) -> Result<Self, Error> {
+        let scheme = [&b"http://"[..], b"https://"]
+            .into_iter()
+            .find(|scheme| {
+                bytes
+                    .get(..scheme.len())
+                    .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+            })
+            .ok_or(Error::syntax(Fault::Target, at))?;
+        let rest = &bytes[scheme.len()..];
+        let end = rest
+            .iter()
+            .position(|byte| matches!(byte, b'/' | b'?'))
+            .unwrap_or(rest.len());
+        let (authority, rest) = rest.split_at(end);
+        let at = at + scheme.len();
+        // RFC 9110 section 4.2.4: "a recipient SHOULD parse for userinfo and treat its presence as an
+        // error; it is likely being used to obscure the authority".
+        if authority.contains(&b'@') {
+            return Err(Error::syntax(Fault::UserInfo, at));
+        }
+        // RFC 9110 section 4.2.1: "A recipient that processes such a URI reference [with an empty host
+        // identifier] MUST reject it as invalid."
+        if authority.is_empty() || authority[0] == b':' || !host_is_valid(authority) {
+            return Err(Error::syntax(Fault::Host, at));
+        }
+        let (path, query) = split_query(rest);
+        // RFC 9110 section 4.2.3: "an empty path component is equivalent to an absolute path of "/"".
+        let path = if path.is_empty() { b"/" } else { path };
+        Ok(Self {
+            form: Form::Absolute,
+            path,
+            query,
+            authority: Some(authority),
+        })
+    }
+}
+
+fn split_query(bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match bytes.iter().position(|&byte| byte == b'?') {
+        Some(mark) => (&bytes[..mark], Some(&bytes[mark + 1..])),
+        None => (bytes, None),
+    }
+}
+
+/// RFC 9110 section 7.2: "Host = uri-host [ ":" port ]". The host may be empty: RFC 9112 section 3.2 has
+/// clients send an empty value where the target has no authority.
+fn host_is_valid(value: &[u8]) -> bool {
+    let port = match value {
+        [b'[', rest @ ..] => {
+            let Some(end) = rest.iter().position(|&byte| byte == b']') else {
+                return false;
+            };
+            let literal = &rest[..end];
+            if literal.is_empty() || !literal.iter().all(|&byte| byte == b':' || scan::is_host(byte)) {
+                return false;
+            }
+            &rest[end + 1..]
+        }
+        _ => {
+            let end = value
+                .iter()
+                .position(|&byte| !scan::is_host(byte))
+                .unwrap_or(value.len());
+            &value[end..]
+        }
+    };
+    match port {
+        [] => true,
+        [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
+}
+
+/// Parses the field line at the start of `bytes`, which lies at `at`: name, value, and the line's length.
+///
+/// RFC 9112 section 5: "field-line = field-name ":" OWS field-value OWS".
+fn field_line(bytes: &[u8], at: usize) -> Result<(&[u8], &[u8], usize), Error> {
+    let name_end = scan::token_end(bytes);
+    if name_end == 0 || bytes.get(name_end) != Some(&b':') {
+        return Err(name_error(bytes, name_end, at));
+    }
+    let value = &bytes[name_end + 1..];
+    let value_bytes = scan::value_end(value);
+    // RFC 9110 section 5.5: "Field values containing CR, LF, or NUL characters are invalid and dangerous";
+    // we refuse the other control bytes with them.
+    match value.get(value_bytes..) {
+        Some([b'\r', b'\n', ..]) => {}
+        Some([b'\r', ..]) => return Err(Error::syntax(Fault::BareCr, at + name_end + 1 + value_bytes)),
+        _ => return Err(Error::syntax(Fault::ControlByte, at + name_end + 1 + value_bytes)),
+    }
+    Ok((
+        &bytes[..name_end],
+        scan::trim(&value[..value_bytes]),
+        name_end + 1 + value_bytes + 2,
+    ))
+}
+
+fn name_error(bytes: &[u8], name_end: usize, at: usize) -> Error {
+    let fault = match bytes.get(name_end) {
+        // RFC 9112 section 5.2: "A server that receives an obs-fold in a request message ... MUST either
+        // reject the message by sending a 400 (Bad Request) ... or replace each received obs-fold".
+        // Section 2.2 says the same of white space before the first field.
+        Some(b' ' | b'\t') if name_end == 0 => Fault::Fold,
+        // Section 5.1: "A server MUST reject, with a response status code of 400 (Bad Request), any
+        // received request message that contains whitespace between a header field name and colon."
+        Some(b' ' | b'\t') => Fault::SpaceBeforeColon,
+        _ => Fault::FieldName,
+    };
+    Error::syntax(fault, at + name_end)
+}
+
+/// The fields that this server acts on, gathered line by line.
+#[derive(Default)]
+struct Known<'a> {
+    host: Option<&'a [u8]>,
+    authorization: Option<&'a [u8]>,
+    content_type: Option<&'a [u8]>,
+    content_encoding: Option<&'a [u8]>,
+    accept: Option<&'a [u8]>,
+    length: Option<u64>,
+    /// Offset of the first Transfer-Encoding line.
+    coding_at: Option<usize>,
+    codings: usize,
+    chunked_codings: usize,
+    last_coding_is_chunked: bool,
+    close: bool,
+    persist: bool,
+    expects_continue: bool,
+    /// Offset of the first Expect line with an expectation other than 100-continue.
+    expectation_at: Option<usize>,
+}
+
+impl<'a> Known<'a> {
+    /// Field names are case-insensitive (RFC 9110 section 5.1).
+    fn note(&mut self, name: &'a [u8], value: &'a [u8], at: usize) -> Result<(), Error> {
+        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        match name.len() {
+            4 if is(b"host") => return self.note_host(value, at),
+            6 if is(b"accept") => self.accept = self.accept.or(Some(value)),
+            6 if is(b"expect") => self.note_expect(value, at),
+            10 if is(b"connection") => self.note_connection(value),
+            12 if is(b"content-type") => return set_once(&mut self.content_type, value, at),
+            13 if is(b"authorization") => return set_once(&mut self.authorization, value, at),
+            14 if is(b"content-length") => return self.note_length(value, at),
+            16 if is(b"content-encoding") => self.content_encoding = self.content_encoding.or(Some(value)),
+            17 if is(b"transfer-encoding") => self.note_coding(value, at),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// RFC 9112 section 3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1
+    /// request message that lacks a Host header field and to any request message that contains more than
+    /// one Host header field line or a Host header field with an invalid field value."
+    fn note_host(&mut self, value: &'a [u8], at: usize) -> Result<(), Error> {
+        if self.host.is_some() {
+            return Err(Error::syntax(Fault::HostRepeated, at));
+        }
+        if !host_is_valid(value) {
+            return Err(Error::syntax(Fault::Host, at));
+        }
+        self.host = Some(value);
+        Ok(())
+    }
+
+    /// RFC 9110 section 8.6: "Content-Length = 1*DIGIT", and of a list of equal numbers: "the recipient of
+    /// the message MUST either reject the message as invalid or replace the duplicated field values". We
+    /// reject, in one line or in many.
+    fn note_length(&mut self, value: &[u8], at: usize) -> Result<(), Error> {
+        if self.length.is_some() {
+            return Err(Error::syntax(Fault::LengthRepeated, at));
+        }
+        if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+            return Err(Error::syntax(Fault::Length, at));
+        }
+        // Section 8.6: "a recipient MUST anticipate potentially large decimal numerals and prevent parsing
+        // errors due to integer conversion overflows". The end of the range is above any body limit.
+        let digits = value.iter().map(|digit| u64::from(digit - b'0'));
+        self.length = Some(digits.fold(0, |number: u64, digit| {
+            number.saturating_mul(10).saturating_add(digit)
+        }));
+        Ok(())
+    }
+
+    fn note_coding(&mut self, value: &[u8], at: usize) {
+        self.coding_at = self.coding_at.or(Some(at));
+        for coding in members(value) {
+            self.last_coding_is_chunked = coding.eq_ignore_ascii_case(b"chunked");
+            self.codings += 1;
+            self.chunked_codings += usize::from(self.last_coding_is_chunked);
+        }
+    }
+
+    fn note_connection(&mut self, value: &[u8]) {
+        for option in members(value) {
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.persist |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+
+    fn note_expect(&mut self, value: &[u8], at: usize) {
+        for expectation in members(value) {
+            if expectation.eq_ignore_ascii_case(b"100-continue") {
+                self.expects_continue = true;
+            } else {
+                self.expectation_at = self.expectation_at.or(Some(at));
+            }
+        }
+    }
+
+    fn host(&self, target: &Target<'a>, version: Version, at: usize) -> Result<Option<&'a [u8]>, Error> {
+        if self.host.is_none() && version == Version::Http11 {
+            return Err(Error::syntax(Fault::HostMissing, at));
+        }
+        // RFC 9112 section 3.2.2: "When an origin server receives a request with an absolute-form of
+        // request-target, the origin server MUST ignore the received Host header field (if any) and
+        // instead use the host information of the request-target."
+        Ok(target.authority.or(self.host))
+    }
+
+    /// RFC 9112 section 9.3, in its order.
+    fn keep_alive(&self, version: Version) -> bool {
+        !self.close && (version == Version::Http11 || self.persist)
+    }
+
+    fn framing(&self, version: Version) -> Result<Framing, Error> {
+        let Some(at) = self.coding_at else {
+            return Ok(self.length.map_or(Framing::None, Framing::Length));
+        };
+        // RFC 9112 section 6.1: "A server MAY reject a request that contains both Content-Length and
+        // Transfer-Encoding": it "might indicate an attempt to perform request smuggling".
+        if self.length.is_some() {
+            return Err(Error::syntax(Fault::FramingConflict, at));
+        }
+        // Section 6.1: "A server or client that receives an HTTP/1.0 message containing a Transfer-Encoding
+        // header field MUST treat the message as if the framing is faulty".
+        if version == Version::Http10 {
+            return Err(Error::syntax(Fault::CodingInHttp10, at));
+        }
+        // Section 6.3: "If a Transfer-Encoding header field is present in a request and the chunked transfer
+        // coding is not the final encoding, the message body length cannot be determined reliably; the
+        // server MUST respond with the 400 (Bad Request) status code and then close the connection."
+        // Section 7: "A sender MUST NOT apply the chunked transfer coding more than once".
+        if !self.last_coding_is_chunked || self.chunked_codings > 1 {
+            return Err(Error::syntax(Fault::CodingFinal, at));
+        }
+        // Section 6.1: "A server that receives a request message with a transfer coding it does not
+        // understand SHOULD respond with 501 (Not Implemented)."
+        if self.codings > 1 {
+            return Err(Error::TransferCoding { at });
+        }
+        Ok(Framing::Chunked)
+    }
+
+    fn expect_continue(&self, version: Version) -> Result<bool, Error> {
+        // RFC 9110 section 10.1.1: "A server that receives an Expect field value containing a member other
+        // than 100-continue MAY respond with a 417 (Expectation Failed) status code".
+        if let Some(at) = self.expectation_at {
+            return Err(Error::Expectation { at });
+        }
+        // Same section: "A server that receives a 100-continue expectation in an HTTP/1.0 request MUST
+        // ignore that expectation."
+        Ok(self.expects_continue && version == Version::Http11)
+    }
+}
+
+/// A field with one value: two lines of it have no meaning that all recipients share.
+fn set_once<'a>(slot: &mut Option<&'a [u8]>, value: &'a [u8], at: usize) -> Result<(), Error> {
+    if slot.replace(value).is_some() {
+        return Err(Error::syntax(Fault::FieldRepeated, at));
+    }
+    Ok(())
+}
+
+/// The members of a comma-separated list. RFC 9110 section 5.6.1.2: "A recipient MUST parse and ignore a
+/// reasonable number of empty list elements"; the head's length bounds them.
+fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value
+        .split(|&byte| byte == b',')
+        .map(scan::trim)
+        .filter(|member| !member.is_empty())
+}
