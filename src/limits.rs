@@ -66,8 +66,17 @@ pub const CLIENTS_MAX_DEFAULT: usize = 100_000;
 /// Stripes of the client table: prime, see `sync::mutex_pool`.
 pub const CLIENT_STRIPES: usize = 61;
 
-/// Longest credential (the value of `Authorization`) in bytes.
+/// Longest credential (the value of `Authorization` without its scheme) in bytes.
 pub const CREDENTIAL_BYTES_MAX: usize = 1024;
+
+/// Tokens in the token table. Each takes some 150 bytes; a larger fleet wants a proxy that knows it.
+pub const TOKENS_MAX: usize = 65_536;
+
+/// Longest name in the token table in bytes: it stands in statistics and logs.
+pub const TOKEN_NAME_BYTES_MAX: usize = 64;
+
+/// Clients named in one answer about the busiest ones.
+pub const TOP_CLIENTS_MAX: usize = 100;
 
 // ---- log
 

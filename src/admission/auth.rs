@@ -1,0 +1,473 @@
+//! Who a request is from.
+//!
+//! Promises: with a token table, a request is named after the token it carries and every other one is
+//! [`Unauthenticated`]; without a table, after its credential, or after its address when it carries none.
+//! A credential is never kept, printed or logged: what remains of it is a keyed digest, with a key that
+//! lives and dies with the process. Tokens are found by that digest and then compared in constant time, so
+//! the time taken tells nothing of a token.
+//! Leaves to the caller: transport secrecy; and, without a table, the knowledge that whoever invents a new
+//! credential is a new client (a table is the protection against that).
+//!
+//! # The credential
+//! RFC 9110 section 11.6.2: `Authorization = credentials`, and 11.4: `credentials = auth-scheme [ 1*SP (
+//! token68 / ... ) ]`. Any scheme will do: what counts is what follows the first run of spaces, or the whole
+//! value when there is none, so `Bearer abc`, `Token abc` and `abc` are the same credential. White space
+//! around the value is not part of it (RFC 9110 section 5.5); an empty value is no credential.
+//!
+//! # The token table
+//! One `name token` a line, separated by spaces or tabs; a line that is empty or begins with `#` is skipped.
+//! A name is 1 to 64 characters and a token 1 to [`CREDENTIAL_BYTES_MAX`], all of visible ASCII. A name may have
+//! several tokens (an old one and its successor): they are one client. A token stands once.
+
+use crate::limits::{CREDENTIAL_BYTES_MAX, TOKEN_NAME_BYTES_MAX, TOKENS_MAX};
+use sha2::{Digest as _, Sha256};
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use subtle::ConstantTimeEq as _;
+
+/// Who a request is from: small, comparable, and without any part of a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(Kind);
+
+/// Byte arrays and not integers, so that an id takes 17 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Kind {
+    /// The peer's address; version 4 as `::ffff:a.b.c.d`.
+    Address([u8; 16]),
+    /// The head of the credential's keyed digest.
+    Credential([u8; 16]),
+    /// Index of a name of the token table.
+    Name([u8; 4]),
+}
+
+impl ClientId {
+    /// The client at `address`.
+    #[must_use]
+    pub fn from_address(address: IpAddr) -> Self {
+        let address = match address {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+            IpAddr::V6(v6) => v6,
+        };
+        Self(Kind::Address(address.octets()))
+    }
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(octets) => write!(f, "{}", Ipv6Addr::from(*octets).to_canonical()),
+            Self::Credential(digest) => write!(
+                f,
+                "credential-{:02x}{:02x}{:02x}{:02x}",
+                digest[0], digest[1], digest[2], digest[3]
+            ),
+            Self::Name(index) => write!(f, "token-{}", u32::from_be_bytes(*index)),
+        }
+    }
+}
+
+/// Why a request is from nobody. Says nothing of the credential itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unauthenticated {
+    /// Tokens are configured and the request carries no credential.
+    #[error("a token is needed: send it as \"Authorization: Bearer TOKEN\"")]
+    Missing,
+    /// Tokens are configured and this is none of them.
+    #[error("the credential is none of the configured tokens")]
+    Unknown,
+    /// The credential is longer than any that is accepted.
+    #[error("the credential is {seen} bytes long, over the limit of {CREDENTIAL_BYTES_MAX}")]
+    TooLong {
+        /// Its length in bytes.
+        seen: usize,
+    },
+}
+
+/// Names the client of each request. Shared by reference; nothing in it changes.
+pub struct Authenticator {
+    key: [u8; 32],
+    /// Without a table any credential is a client.
+    table: Option<Lookup>,
+}
+
+/// The token table in the form it is searched in.
+struct Lookup {
+    names: Box<[Box<str>]>,
+    /// By the first eight bytes of the digest; an outsider does not know the key and so cannot steer them.
+    tokens: HashMap<[u8; 8], (Digest, u32)>,
+}
+
+type Digest = [u8; 32];
+
+impl Authenticator {
+    /// With `table`, only its tokens are clients; without, every credential and every address is one.
+    ///
+    /// # Errors
+    /// When the operating system gives no random bytes for the key.
+    pub fn new(table: Option<&TokenTable>) -> Result<Self, getrandom::Error> {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key)?;
+        Ok(Self {
+            key,
+            table: table.map(|table| Lookup::new(&key, table)),
+        })
+    }
+
+    /// The client that a request with this `Authorization` value, from `peer`, is from.
+    ///
+    /// # Errors
+    /// [`Unauthenticated`]; with a table a credential is needed and known, and none is over
+    /// [`CREDENTIAL_BYTES_MAX`].
+    pub fn identify(&self, authorization: Option<&[u8]>, peer: IpAddr) -> Result<ClientId, Unauthenticated> {
+        let credential = authorization.map(credential_of).unwrap_or_default();
+        if credential.len() > CREDENTIAL_BYTES_MAX {
+            return Err(Unauthenticated::TooLong {
+                seen: credential.len(),
+            });
+        }
+        match &self.table {
+            None if credential.is_empty() => Ok(ClientId::from_address(peer)),
+            None => {
+                let digest = digest(&self.key, credential);
+                let head = digest.first_chunk().expect("32 bytes have a head of 16");
+                Ok(ClientId(Kind::Credential(*head)))
+            }
+            Some(_) if credential.is_empty() => Err(Unauthenticated::Missing),
+            Some(table) => table
+                .find(&digest(&self.key, credential))
+                .ok_or(Unauthenticated::Unknown),
+        }
+    }
+
+    /// What to call `client` in statistics and logs: its name in the table, its address, or
+    /// `credential-` and eight hexadecimal digits that mean something in this process only.
+    pub fn label(&self, client: ClientId) -> impl fmt::Display + '_ {
+        Label {
+            name: match (client.0, &self.table) {
+                (Kind::Name(index), Some(table)) => table
+                    .names
+                    .get(u32::from_be_bytes(index) as usize)
+                    .map(AsRef::as_ref),
+                _ => None,
+            },
+            client,
+        }
+    }
+}
+
+impl fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticator")
+            .field("tokens", &self.table.as_ref().map(|table| table.tokens.len()))
+            .finish_non_exhaustive()
+    }
+}
+
+struct Label<'a> {
+    name: Option<&'a str>,
+    client: ClientId,
+}
+
+impl fmt::Display for Label<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name {
+            Some(name) => f.write_str(name),
+            None => write!(f, "{:?}", self.client.0),
+        }
+    }
+}
+
+impl Lookup {
+    fn new(key: &[u8; 32], table: &TokenTable) -> Self {
+        let mut names: Vec<Box<str>> = Vec::new();
+        let mut index_of = HashMap::new();
+        let mut tokens = HashMap::with_capacity(table.tokens.len());
+        for (name, Secret(token)) in &table.tokens {
+            let index = *index_of.entry(name).or_insert_with(|| {
+                names.push(name.clone());
+                u32::try_from(names.len() - 1).expect("at most TOKENS_MAX")
+            });
+            let digest = digest(key, token);
+            let before = tokens.insert(head_of(&digest), (digest, index));
+            // The tokens differ, so two equal heads are a chance of one in 2^64 for each pair.
+            assert!(before.is_none(), "two tokens share a digest: start again");
+        }
+        Self {
+            names: names.into_boxed_slice(),
+            tokens,
+        }
+    }
+
+    fn find(&self, digest: &Digest) -> Option<ClientId> {
+        let (known, index) = self.tokens.get(&head_of(digest))?;
+        bool::from(known.ct_eq(digest)).then_some(ClientId(Kind::Name(index.to_be_bytes())))
+    }
+}
+
+fn head_of(digest: &Digest) -> [u8; 8] {
+    *digest.first_chunk().expect("32 bytes have a head of 8")
+}
+
+/// SHA-256 over a key of fixed length and the credential. No digest leaves the process whole, so appending
+/// to the hashed text gains nothing.
+fn digest(key: &[u8; 32], credential: &[u8]) -> Digest {
+    Sha256::new()
+        .chain_update(key)
+        .chain_update(credential)
+        .finalize()
+        .into()
+}
+
+/// What identifies the client in the value of `Authorization`; empty when there is nothing.
+fn credential_of(value: &[u8]) -> &[u8] {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let value = value.trim_ascii();
+    match value.iter().position(is_blank) {
+        Some(end_of_scheme) => value[end_of_scheme..].trim_ascii_start(),
+        None => value,
+    }
+}
+
+/// The tokens of the configuration, parsed and not yet digested. Its `Debug` shows no token.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct TokenTable {
+    tokens: Vec<(Box<str>, Secret)>,
+}
+
+#[derive(PartialEq, Eq)]
+struct Secret(Box<[u8]>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+/// What is wrong with a token table, and in which line (from 1). Shows no token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {problem}")]
+pub struct TokenTableError {
+    /// The line, counted from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub problem: TokenTableProblem,
+}
+
+/// What can be wrong with a line of a token table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenTableProblem {
+    /// Not two words.
+    #[error("a line is a name and a token, separated by spaces; this one has {words} words")]
+    Words {
+        /// How many it has.
+        words: usize,
+    },
+    /// The name is too long.
+    #[error("the name is {seen} bytes long, over the limit of {TOKEN_NAME_BYTES_MAX}")]
+    NameTooLong {
+        /// Its length in bytes.
+        seen: usize,
+    },
+    /// The token is too long.
+    #[error("the token is {seen} bytes long, over the limit of {CREDENTIAL_BYTES_MAX}")]
+    TokenTooLong {
+        /// Its length in bytes.
+        seen: usize,
+    },
+    /// A character that no header can carry safely, or no log should.
+    #[error("names and tokens are visible ASCII characters")]
+    Character,
+    /// The same token again.
+    #[error("this token stands in line {first} too")]
+    Repeated {
+        /// Where it stands first.
+        first: usize,
+    },
+    /// More than [`TOKENS_MAX`].
+    #[error("there are more than {TOKENS_MAX} tokens")]
+    TooMany,
+    /// None at all: then no request could ever be admitted.
+    #[error("the table holds no token")]
+    Empty,
+}
+
+impl TokenTable {
+    /// Parses the text of a token file.
+    ///
+    /// # Errors
+    /// The first line that breaks the format, see the top of this file.
+    pub fn parse(text: &str) -> Result<Self, TokenTableError> {
+        let mut tokens: Vec<(Box<str>, Secret)> = Vec::new();
+        let mut line_of: HashMap<&str, usize> = HashMap::new();
+        let mut lines = 0;
+        for (index, line) in text.lines().enumerate() {
+            let error = |problem| TokenTableError {
+                line: index + 1,
+                problem,
+            };
+            lines = index + 1;
+            let Some((name, token)) = parse_line(line).map_err(error)? else {
+                continue;
+            };
+            if tokens.len() == TOKENS_MAX {
+                return Err(error(TokenTableProblem::TooMany));
+            }
+            if let Some(first) = line_of.insert(token, index + 1) {
+                return Err(error(TokenTableProblem::Repeated { first }));
+            }
+            tokens.push((name.into(), Secret(token.as_bytes().into())));
+        }
+        if tokens.is_empty() {
+            return Err(TokenTableError {
+                line: lines.max(1),
+                problem: TokenTableProblem::Empty,
+            });
+        }
+        Ok(Self { tokens })
+    }
+
+    /// How many tokens it holds; at least one when it was parsed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+}
+
+/// The name and the token of one line, or nothing when it is empty or a comment.
+fn parse_line(line: &str) -> Result<Option<(&str, &str)>, TokenTableProblem> {
+    let line = line.trim_matches([' ', '\t']);
+    if line.is_empty() || line.starts_with('#') {
+        return Ok(None);
+    }
+    let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());
+    let (Some(name), Some(token), None) = (words.next(), words.next(), words.next()) else {
+        return Err(TokenTableProblem::Words {
+            words: line.split([' ', '\t']).filter(|word| !word.is_empty()).count(),
+        });
+    };
+    if name.len() > TOKEN_NAME_BYTES_MAX {
+        return Err(TokenTableProblem::NameTooLong { seen: name.len() });
+    }
+    if token.len() > CREDENTIAL_BYTES_MAX {
+        return Err(TokenTableProblem::TokenTooLong { seen: token.len() });
+    }
+    if !name
+        .bytes()
+        .chain(token.bytes())
+        .all(|byte| byte.is_ascii_graphic())
+    {
+        return Err(TokenTableProblem::Character);
+    }
+    Ok(Some((name, token)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
+
+    fn open() -> Authenticator {
+        Authenticator::new(None).unwrap()
+    }
+
+    fn with_tokens(text: &str) -> Authenticator {
+        Authenticator::new(Some(&TokenTable::parse(text).unwrap())).unwrap()
+    }
+
+    #[test]
+    fn without_a_table_the_credential_or_the_address_names_the_client() {
+        let auth = open();
+        let of = |value: &str| auth.identify(Some(value.as_bytes()), PEER).unwrap();
+        assert_eq!(of("Bearer abc"), of("  Token \t abc "));
+        assert_eq!(of("Bearer abc"), of("abc"));
+        assert_ne!(of("Bearer abc"), of("Bearer abd"));
+        assert_eq!(of(" \t "), ClientId::from_address(PEER));
+        assert_eq!(auth.identify(None, PEER), Ok(ClientId::from_address(PEER)));
+        assert_eq!(auth.label(of("")).to_string(), "192.0.2.7");
+    }
+
+    #[test]
+    fn with_a_table_only_its_tokens_are_clients() {
+        let auth = with_tokens("# fleet\n\nweb  t0ken-1\nweb\tt0ken-2\n  db t0ken-3  ");
+        let web = auth.identify(Some(b"Bearer t0ken-1"), PEER).unwrap();
+        assert_eq!(auth.label(web).to_string(), "web");
+        assert_eq!(auth.identify(Some(b"Bearer t0ken-2"), PEER), Ok(web));
+        assert_ne!(auth.identify(Some(b"Bearer t0ken-3"), PEER), Ok(web));
+        assert_eq!(auth.identify(None, PEER), Err(Unauthenticated::Missing));
+        for other in ["Bearer t0ken-4", "Bearer t0ken-1x", "Bearer t0ken-", "T0KEN-1"] {
+            assert_eq!(
+                auth.identify(Some(other.as_bytes()), PEER),
+                Err(Unauthenticated::Unknown)
+            );
+        }
+    }
+
+    #[test]
+    fn the_length_of_a_credential_is_bounded() {
+        let longest = vec![b'a'; CREDENTIAL_BYTES_MAX];
+        let longer = vec![b'a'; CREDENTIAL_BYTES_MAX + 1];
+        assert!(open().identify(Some(&longest), PEER).is_ok());
+        let seen = longer.len();
+        for auth in [open(), with_tokens("a b")] {
+            assert_eq!(
+                auth.identify(Some(&longer), PEER),
+                Err(Unauthenticated::TooLong { seen })
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_that_can_be_printed_holds_a_credential() {
+        let table = TokenTable::parse("web hunter2-hunter2").unwrap();
+        let auth = Authenticator::new(Some(&table)).unwrap();
+        let named = auth.identify(Some(b"Bearer hunter2-hunter2"), PEER);
+        let fingerprint = open().identify(Some(b"Bearer hunter2-hunter2"), PEER).unwrap();
+        let repeated = TokenTable::parse("web hunter2-hunter2\ndb hunter2-hunter2").unwrap_err();
+        let shown = format!(
+            "{table:?} {auth:?} {named:?} {fingerprint:?} {} {repeated} {repeated:?}",
+            open().label(fingerprint)
+        );
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert!(shown.contains("credential-"), "{shown}");
+    }
+
+    #[test]
+    fn a_bad_table_is_refused_with_its_line() {
+        let problem = |text: &str| {
+            let error = TokenTable::parse(text).unwrap_err();
+            (error.line, error.problem)
+        };
+        assert_eq!(problem(""), (1, TokenTableProblem::Empty));
+        assert_eq!(problem("# a\n\n"), (2, TokenTableProblem::Empty));
+        assert_eq!(problem("a b\nc"), (2, TokenTableProblem::Words { words: 1 }));
+        assert_eq!(problem("a b c"), (1, TokenTableProblem::Words { words: 3 }));
+        assert_eq!(problem("a b\nc b"), (2, TokenTableProblem::Repeated { first: 1 }));
+        assert_eq!(problem("a \u{e9}"), (1, TokenTableProblem::Character));
+        assert_eq!(problem("a b\u{7f}"), (1, TokenTableProblem::Character));
+        let long = "n".repeat(TOKEN_NAME_BYTES_MAX + 1);
+        assert_eq!(
+            problem(&format!("{long} b")),
+            (1, TokenTableProblem::NameTooLong { seen: long.len() })
+        );
+        let long = "t".repeat(CREDENTIAL_BYTES_MAX + 1);
+        assert_eq!(
+            problem(&format!("a {long}")),
+            (1, TokenTableProblem::TokenTooLong { seen: long.len() })
+        );
+    }
+
+    #[test]
+    fn an_address_has_one_id_however_it_is_written() {
+        let mapped = "::ffff:192.0.2.7".parse().unwrap();
+        assert_eq!(ClientId::from_address(PEER), ClientId::from_address(mapped));
+        assert_eq!(size_of::<ClientId>(), 17);
+    }
+}

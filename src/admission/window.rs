@@ -1,0 +1,420 @@
+//! An exact sliding window over one client's requests.
+//!
+//! Promises: a request at `now` is allowed if and only if fewer than the limit were allowed in the interval
+//! `(now - RATE_WINDOW, now]`. So no half-open second holds more than the limit wherever it begins, and two
+//! requests exactly one second apart never count together. A refusal changes nothing and says exactly when
+//! it would have been an acceptance. Memory follows what the window holds: none on the heap up to
+//! [`FEW`] requests, then four bytes for each, doubled at most, given back as the requests age.
+//! A call costs amortised O(1): each request allowed is written once and expires once.
+//! Leaves to the caller: the clock. A `now` before one already seen counts as the latest seen here: time in
+//! a window never goes back.
+//!
+//! # Four bytes a request
+//! Only requests younger than a second count, so the low 32 bits of their nanoseconds (4.29 s before they
+//! repeat) say when they were, given one full moment near them: the newest. A window whose newest request
+//! is a second old is emptied before its bits are read.
+
+use crate::clock::Instant;
+use crate::limits::RATE_WINDOW;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+/// Requests a window holds without memory of its own.
+pub const FEW: usize = 3;
+
+/// [`RATE_WINDOW`] in nanoseconds.
+#[allow(clippy::cast_possible_truncation, reason = "asserted below")]
+const WINDOW_NANOS: u32 = RATE_WINDOW.as_nanos() as u32;
+
+/// The first ring, in requests; a power of two that is more than [`FEW`].
+const RING_MIN: usize = 8;
+
+const _: () = {
+    assert!(RATE_WINDOW.as_nanos() > 0);
+    // At `now`, less than a window after the newest, the oldest is less than two windows old.
+    assert!(2 * RATE_WINDOW.as_nanos() < u32::MAX as u128);
+    assert!(RING_MIN > FEW);
+};
+
+/// The requests of one client that still count.
+#[derive(Debug)]
+pub struct Window {
+    /// The request allowed last, in nanoseconds; without meaning when there is none.
+    newest_nanos: u64,
+    times: Times,
+}
+
+/// What a window says to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Allowed, and counted.
+    Allowed,
+    /// The window is full; nothing was counted.
+    Refused {
+        /// After this long, and no sooner, a request of this client is allowed if none is before it.
+        retry_after: Duration,
+    },
+}
+
+impl Window {
+    /// A window without requests.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            newest_nanos: 0,
+            times: Times::Few {
+                count: 0,
+                times: [0; FEW],
+            },
+        }
+    }
+
+    /// Allows and counts a request at `now` if fewer than `requests_max` count at that moment.
+    ///
+    /// `requests_max` may differ from call to call.
+    pub fn allow(&mut self, requests_max: NonZeroU32, now: Instant) -> Verdict {
+        let now_nanos = self.expire(now);
+        let counted = self.times.count();
+        let requests_max = requests_max.get() as usize;
+        if counted < requests_max {
+            self.times.push(low(now_nanos), requests_max);
+            self.newest_nanos = now_nanos;
+            return Verdict::Allowed;
+        }
+        // The request with fewer than `requests_max` others after it: when it expires a place is free.
+        let last_in_the_way = self.times.get(counted - requests_max);
+        let age = low(now_nanos).wrapping_sub(last_in_the_way);
+        debug_assert!(age < WINDOW_NANOS, "what is older has expired");
+        Verdict::Refused {
+            // From the caller's `now`, which may be before the moment at which the request counted.
+            retry_after: Duration::from_nanos(
+                u64::from(WINDOW_NANOS - age) + (now_nanos - now.as_nanos().min(now_nanos)),
+            ),
+        }
+    }
+
+    /// How many requests count at `now`.
+    pub fn count(&mut self, now: Instant) -> usize {
+        self.expire(now);
+        self.times.count()
+    }
+
+    /// Whether no request counts at `now`: then this window decides as a new one does.
+    #[must_use]
+    pub fn is_idle(&self, now: Instant) -> bool {
+        self.times.count() == 0 || self.newest_age_nanos(now) >= u64::from(WINDOW_NANOS)
+    }
+
+    /// When this window becomes idle if nothing more is allowed, in time from `now`.
+    #[must_use]
+    pub fn idle_after(&self, now: Instant) -> Duration {
+        if self.is_idle(now) {
+            return Duration::ZERO;
+        }
+        Instant::from_nanos(self.newest_nanos)
+            .after(RATE_WINDOW)
+            .since(now)
+    }
+
+    /// Drops what no longer counts at `now`; the moment that counts as now, in nanoseconds.
+    fn expire(&mut self, now: Instant) -> u64 {
+        if self.times.count() == 0 {
+            return now.as_nanos();
+        }
+        if self.is_idle(now) {
+            self.times.clear();
+            return now.as_nanos();
+        }
+        let now_nanos = now.as_nanos().max(self.newest_nanos);
+        self.times.drop_older(low(now_nanos));
+        now_nanos
+    }
+
+    fn newest_age_nanos(&self, now: Instant) -> u64 {
+        now.as_nanos().saturating_sub(self.newest_nanos)
+    }
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The low 32 bits of a moment in nanoseconds.
+#[allow(clippy::cast_possible_truncation, reason = "the cut is the point")]
+const fn low(nanos: u64) -> u32 {
+    nanos as u32
+}
+
+/// Moments in order, oldest first, as the low bits of their nanoseconds.
+#[derive(Debug)]
+enum Times {
+    /// Up to [`FEW`], in place: `times[..count]`.
+    Few { count: u8, times: [u32; FEW] },
+    /// More, or lately more.
+    Many(Ring),
+}
+
+#[derive(Debug)]
+struct Ring {
+    /// Index of the oldest; below the capacity.
+    head: u32,
+    count: u32,
+    slots: Box<[u32]>,
+}
+
+impl Times {
+    #[inline]
+    fn count(&self) -> usize {
+        match self {
+            Self::Few { count, .. } => usize::from(*count),
+            Self::Many(ring) => ring.count as usize,
+        }
+    }
+
+    /// The moment at `index`, zero being the oldest.
+    #[inline]
+    fn get(&self, index: usize) -> u32 {
+        match self {
+            Self::Few { times, .. } => times[index],
+            Self::Many(ring) => ring.slots[ring.slot(index)],
+        }
+    }
+
+    /// Adds the newest; `requests_max` bounds the memory taken.
+    fn push(&mut self, time: u32, requests_max: usize) {
+        match self {
+            Self::Few { count, times } if usize::from(*count) < FEW => {
+                times[usize::from(*count)] = time;
+                *count += 1;
+            }
+            Self::Few { times, .. } => {
+                let mut ring = Ring::copy_of(times.iter().copied(), RING_MIN.min(requests_max));
+                ring.push(time);
+                *self = Self::Many(ring);
+            }
+            Self::Many(ring) => {
+                let capacity = ring.slots.len();
+                if ring.count as usize == capacity {
+                    let wanted = (capacity * 2).min(requests_max).max(capacity + 1);
+                    *ring = Ring::copy_of(ring.iter(), wanted);
+                }
+                ring.push(time);
+            }
+        }
+    }
+
+    /// Drops, from the oldest, those that are a window old or older at `now`, and memory far too large.
+    fn drop_older(&mut self, now: u32) {
+        let expired = |time: u32| now.wrapping_sub(time) >= WINDOW_NANOS;
+        match self {
+            Self::Few { count, times } => {
+                let old = times[..usize::from(*count)]
+                    .iter()
+                    .take_while(|time| expired(**time))
+                    .count();
+                times.copy_within(old.., 0);
+                *count -= u8::try_from(old).expect("at most FEW");
+            }
+            Self::Many(ring) => {
+                while ring.count > 0 && expired(ring.slots[ring.head as usize]) {
+                    ring.pop();
+                }
+                self.shrink();
+            }
+        }
+    }
+
+    /// Gives memory back when a quarter or less is used: at least a quarter of the capacity has expired
+    /// since it was taken, which pays for the copy.
+    fn shrink(&mut self) {
+        let Self::Many(ring) = self else { return };
+        let (count, capacity) = (ring.count as usize, ring.slots.len());
+        if count * 4 > capacity {
+            return;
+        }
+        if capacity > RING_MIN {
+            *ring = Ring::copy_of(ring.iter(), capacity / 2);
+        } else if count <= FEW {
+            let mut times = [0; FEW];
+            ring.iter()
+                .zip(&mut times)
+                .for_each(|(time, place)| *place = time);
+            *self = Self::Few {
+                count: u8::try_from(count).expect("at most FEW"),
+                times,
+            };
+        }
+    }
+
+    fn clear(&mut self) {
+        *self = Self::Few {
+            count: 0,
+            times: [0; FEW],
+        };
+    }
+}
+
+impl Ring {
+    /// A ring of `capacity` that holds `times`, which fit.
+    fn copy_of(times: impl Iterator<Item = u32>, capacity: usize) -> Self {
+        let mut slots = vec![0; capacity].into_boxed_slice();
+        let mut count = 0;
+        for (slot, time) in slots.iter_mut().zip(times) {
+            *slot = time;
+            count += 1;
+        }
+        Self {
+            head: 0,
+            count,
+            slots,
+        }
+    }
+
+    /// Where the moment at `index` lies.
+    #[inline]
+    fn slot(&self, index: usize) -> usize {
+        let slot = self.head as usize + index;
+        if slot < self.slots.len() {
+            slot
+        } else {
+            slot - self.slots.len()
+        }
+    }
+
+    /// Adds the newest; there is room.
+    #[inline]
+    fn push(&mut self, time: u32) {
+        debug_assert!((self.count as usize) < self.slots.len());
+        let slot = self.slot(self.count as usize);
+        self.slots[slot] = time;
+        self.count += 1;
+    }
+
+    /// Drops the oldest; there is one.
+    #[inline]
+    fn pop(&mut self) {
+        debug_assert!(self.count > 0);
+        self.head += 1;
+        if self.head as usize == self.slots.len() {
+            self.head = 0;
+        }
+        self.count -= 1;
+    }
+
+    fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        (0..self.count as usize).map(|index| self.slots[self.slot(index)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn at(nanos: u64) -> Instant {
+        Instant::from_nanos(nanos)
+    }
+
+    fn max(requests: u32) -> NonZeroU32 {
+        NonZeroU32::new(requests).unwrap()
+    }
+
+    fn refused(nanos: u64) -> Verdict {
+        Verdict::Refused {
+            retry_after: Duration::from_nanos(nanos),
+        }
+    }
+
+    #[test]
+    fn the_edge_of_the_window_is_exact() {
+        let mut window = Window::new();
+        assert_eq!(window.allow(max(2), at(5)), Verdict::Allowed);
+        assert_eq!(window.allow(max(2), at(7)), Verdict::Allowed);
+        // One nanosecond before the first is a second old it still counts.
+        assert_eq!(window.allow(max(2), at(SECOND + 4)), refused(1));
+        assert_eq!(window.allow(max(2), at(SECOND + 5)), Verdict::Allowed);
+        assert_eq!(window.allow(max(2), at(SECOND + 5)), refused(2));
+        assert_eq!(window.allow(max(2), at(SECOND + 7)), Verdict::Allowed);
+    }
+
+    #[test]
+    fn a_moment_before_the_newest_counts_as_the_newest() {
+        let mut window = Window::new();
+        assert_eq!(window.allow(max(2), at(100)), Verdict::Allowed);
+        assert_eq!(window.allow(max(2), at(40)), Verdict::Allowed);
+        // Both count at 100; seen from 40 that is a second and 60 ns away.
+        assert_eq!(window.allow(max(2), at(40)), refused(SECOND + 60));
+        assert_eq!(window.allow(max(2), at(SECOND + 99)), refused(1));
+        assert_eq!(window.count(at(SECOND + 100)), 0);
+    }
+
+    #[test]
+    fn the_end_of_time_is_a_moment_like_any_other() {
+        let mut window = Window::new();
+        assert_eq!(window.allow(max(1), at(u64::MAX - SECOND)), Verdict::Allowed);
+        assert_eq!(window.allow(max(1), at(u64::MAX - 1)), refused(1));
+        assert_eq!(window.allow(max(1), at(u64::MAX)), Verdict::Allowed);
+        assert_eq!(window.allow(max(1), at(u64::MAX)), refused(SECOND));
+    }
+
+    #[test]
+    fn moments_whose_low_bits_repeat_are_not_confused() {
+        let wrap = 1 << 32;
+        let mut window = Window::new();
+        assert_eq!(window.allow(max(1), at(wrap - 1)), Verdict::Allowed);
+        assert_eq!(window.allow(max(1), at(wrap)), refused(SECOND - 1));
+        assert_eq!(window.allow(max(1), at(2 * wrap - 1)), Verdict::Allowed);
+    }
+
+    #[test]
+    fn a_lower_limit_waits_for_the_right_request() {
+        let mut window = Window::new();
+        for now in 0..5 {
+            assert_eq!(window.allow(max(5), at(now)), Verdict::Allowed);
+        }
+        // With a limit of 2 the place is free when three are left out: the fourth, at 3, must expire.
+        assert_eq!(window.allow(max(2), at(10)), refused(SECOND + 3 - 10));
+        assert_eq!(window.allow(max(2), at(SECOND + 2)), refused(1));
+        assert_eq!(window.allow(max(2), at(SECOND + 3)), Verdict::Allowed);
+    }
+
+    #[test]
+    fn memory_follows_what_counts() {
+        let mut window = Window::new();
+        let capacity = |window: &Window| match &window.times {
+            Times::Few { .. } => 0,
+            Times::Many(ring) => ring.slots.len(),
+        };
+        for held in 0..1000_u32 {
+            window.allow(max(1000), at(u64::from(held)));
+            assert!(capacity(&window) <= 1000.min((2 * held as usize).max(RING_MIN)));
+        }
+        assert_eq!(capacity(&window), 1000, "never more than the limit");
+        for gone in 0..996_u32 {
+            window.count(at(SECOND + u64::from(gone)));
+            assert!(capacity(&window) <= RING_MIN.max(4 * (999 - gone as usize)));
+        }
+        // Each call halves once.
+        assert_eq!(window.count(at(SECOND + 998)), 1);
+        assert_eq!(window.count(at(SECOND + 998)), 1);
+        assert_eq!(capacity(&window), 0);
+    }
+
+    #[test]
+    fn idle_is_when_nothing_counts() {
+        let mut window = Window::new();
+        assert!(window.is_idle(at(0)));
+        window.allow(max(1), at(10));
+        assert_eq!(window.idle_after(at(11)), Duration::from_nanos(SECOND - 1));
+        assert!(!window.is_idle(at(SECOND + 9)));
+        assert!(window.is_idle(at(SECOND + 10)));
+    }
+
+    #[test]
+    fn a_window_is_small() {
+        assert!(size_of::<Window>() <= 32);
+    }
+}
