@@ -52,6 +52,9 @@ pub const TAG_KEY_BYTES_MAX: usize = 128;
 /// Longest tag value in bytes of UTF-8.
 pub const TAG_VALUE_BYTES_MAX: usize = 256;
 
+/// Longest timestamp text in bytes: RFC 3339 with 44 digits of fraction.
+pub const TIMESTAMP_BYTES_MAX: usize = 64;
+
 // ---- admission
 
 /// Length of the rate limiter's window. The limit is "so many in any one second".

@@ -1,0 +1,265 @@
+//! Numbers of a JSON document: the grammar of RFC 8259 section 6, and the nearest f64.
+//!
+//! Promises: exactly the grammar; the value is correctly rounded (ties to even), bit for bit what
+//! `str::parse::<f64>` gives for the same text, minus zero included. Leaves to the caller: the text itself,
+//! which stands in the document and reads back to the same value wherever it is copied.
+//!
+//! Two ways to the value. A number with up to 19 digits whose digits fit 53 bits and whose power of ten is
+//! at most 22 either way is one exact integer times or over one exact power: one rounding, so the result is
+//! the nearest (Clinger, "How to read floating point numbers accurately", 1990). All others go to the
+//! standard library, which is exact for every length.
+
+use super::{Error, ErrorKind, Span};
+
+/// A number of the document.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Number {
+    /// Its text.
+    pub raw: Span,
+    /// The nearest f64; finite.
+    pub value: f64,
+    /// Whether its text has neither a fraction nor an exponent.
+    pub integer: bool,
+}
+
+/// Powers of ten that an f64 holds exactly.
+const EXACT_POWERS: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
+    1e19, 1e20, 1e21, 1e22,
+];
+
+/// Integers up to this one are exact in an f64.
+const EXACT_INTEGER_MAX: u64 = 1 << 53;
+
+/// Most digits that always fit a u64.
+const DIGITS_MAX: usize = 19;
+
+/// Reads the number at `at`; the offset after it is the end of its text.
+#[inline]
+pub(crate) fn number(bytes: &[u8], at: usize) -> Result<Number, Error> {
+    let parts = parts(bytes, at)?;
+    let raw = Span::new(at, parts.end);
+    let value = match exact(&parts) {
+        Some(value) => value,
+        None => nearest(bytes, raw)?,
+    };
+    Ok(Number {
+        raw,
+        value,
+        integer: parts.integer,
+    })
+}
+
+/// Skips the number at `at`, by the grammar alone: the offset after it.
+pub(crate) fn skip(bytes: &[u8], at: usize) -> Result<usize, Error> {
+    parts(bytes, at).map(|parts| parts.end)
+}
+
+/// A number taken apart: `-digits * 10^exponent`.
+struct Parts {
+    negative: bool,
+    /// All digits as one integer; meaningless when there are more than [`DIGITS_MAX`].
+    digits: u64,
+    /// Digits in the text, leading zeros included.
+    count: usize,
+    /// The power of ten, saturated.
+    exponent: i64,
+    /// Neither fraction nor exponent.
+    integer: bool,
+    /// Offset after the text.
+    end: usize,
+}
+
+#[inline]
+fn parts(bytes: &[u8], at: usize) -> Result<Parts, Error> {
+    let negative = bytes.get(at) == Some(&b'-');
+    let first = at + usize::from(negative);
+    let (integer, mut end) = digits(bytes, first, 0);
+    // int = zero / ( digit1-9 *DIGIT )
+    if end == first {
+        return Err(ErrorKind::NumberSyntax.at(bytes, first));
+    }
+    if bytes[first] == b'0' && end > first + 1 {
+        return Err(ErrorKind::NumberSyntax.at(bytes, first + 1));
+    }
+    let mut parts = Parts {
+        negative,
+        digits: integer,
+        count: end - first,
+        exponent: 0,
+        integer: true,
+        end,
+    };
+    // frac = decimal-point 1*DIGIT
+    if bytes.get(end) == Some(&b'.') {
+        let point = end;
+        (parts.digits, end) = digits(bytes, point + 1, integer);
+        let fraction = end - point - 1;
+        if fraction == 0 {
+            return Err(ErrorKind::NumberSyntax.at(bytes, end));
+        }
+        parts.integer = false;
+        parts.count += fraction;
+        parts.exponent = -i64::try_from(fraction).unwrap_or(i64::MAX);
+        parts.end = end;
+    }
+    if matches!(bytes.get(end), Some(b'e' | b'E')) {
+        let (exponent, end) = exponent(bytes, end + 1)?;
+        parts.integer = false;
+        parts.exponent = parts.exponent.saturating_add(exponent);
+        parts.end = end;
+    }
+    Ok(parts)
+}
+
+/// The run of digits at `at` appended to `before`, wrapping, and the offset after it.
+#[inline]
+fn digits(bytes: &[u8], at: usize, before: u64) -> (u64, usize) {
+    let mut value = before;
+    let mut end = at;
+    while let Some(digit) = bytes
+        .get(end)
+        .map(|byte| byte.wrapping_sub(b'0'))
+        .filter(|&digit| digit < 10)
+    {
+        value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
+        end += 1;
+    }
+    (value, end)
+}
+
+/// `exp = e [ minus / plus ] 1*DIGIT` from after its `e`: the exponent, saturated, and the offset after it.
+#[cold]
+fn exponent(bytes: &[u8], at: usize) -> Result<(i64, usize), Error> {
+    let sign = bytes.get(at).copied();
+    let first = at + usize::from(matches!(sign, Some(b'+' | b'-')));
+    let mut end = first;
+    let mut value = 0i64;
+    while let Some(digit) = bytes
+        .get(end)
+        .map(|byte| byte.wrapping_sub(b'0'))
+        .filter(|&digit| digit < 10)
+    {
+        value = value.saturating_mul(10).saturating_add(i64::from(digit));
+        end += 1;
+    }
+    if end == first {
+        return Err(ErrorKind::NumberSyntax.at(bytes, end));
+    }
+    Ok((if sign == Some(b'-') { -value } else { value }, end))
+}
+
+/// The value by one rounding of exact operands, where they are exact.
+#[inline]
+#[allow(clippy::cast_precision_loss, reason = "the integer is at most 2^53")]
+fn exact(parts: &Parts) -> Option<f64> {
+    if parts.count > DIGITS_MAX || parts.digits > EXACT_INTEGER_MAX {
+        return None;
+    }
+    let power = *EXACT_POWERS.get(usize::try_from(parts.exponent.unsigned_abs()).ok()?)?;
+    let integer = parts.digits as f64;
+    let value = if parts.exponent < 0 {
+        integer / power
+    } else {
+        integer * power
+    };
+    Some(if parts.negative { -value } else { value })
+}
+
+/// The value of any number, by the standard library.
+#[cold]
+#[inline(never)]
+fn nearest(bytes: &[u8], raw: Span) -> Result<f64, Error> {
+    let text = std::str::from_utf8(raw.of(bytes)).unwrap_or_default();
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() => Ok(value),
+        _ => Err(ErrorKind::NumberRange.at(bytes, raw.start as usize)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(text: &str) -> Result<f64, ErrorKind> {
+        // A byte after it, so that the number ends before the document does.
+        let document = format!("{text} ");
+        match number(document.as_bytes(), 0) {
+            Ok(number) if number.raw.len() == text.len() => Ok(number.value),
+            Ok(_) => Err(ErrorKind::TrailingBytes),
+            Err(error) => Err(error.kind),
+        }
+    }
+
+    #[test]
+    fn values_are_those_of_the_standard_library() {
+        for text in [
+            "0",
+            "-0",
+            "0.0",
+            "-0.0",
+            "0e0",
+            "0e99999999999999999999",
+            "1",
+            "-1",
+            "42.5",
+            "0.1",
+            "0.3",
+            "1e22",
+            "1e23",
+            "1e-22",
+            "1e-23",
+            "123456789012345678",
+            "9007199254740992",
+            "9007199254740993",
+            "9007199254740993.0",
+            "9007199254740991e22",
+            "9007199254740992e22",
+            "1.7976931348623157e308",
+            "2.2250738585072014e-308",
+            "2.2250738585072011e-308",
+            "5e-324",
+            "2.47e-324",
+            "1e-400",
+            "1E+2",
+            "1E-2",
+            "0.1234567890123456789",
+            "18446744073709551615",
+            "18446744073709551616",
+            "99999999999999999999",
+            "1000000000000000000000000000000",
+            "0.000000000000000000000000000001",
+            "1.0000000000000002",
+            "100000000000000008388608",
+            "6.02214076e23",
+            "1e-99999999999999999999",
+        ] {
+            let expected = text.parse::<f64>().unwrap();
+            assert_eq!(value(text).unwrap().to_bits(), expected.to_bits(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_the_grammar_excludes_is_refused() {
+        for text in [
+            "", "-", "+1", "01", "-01", "00", "1.", "-1.", ".5", "-.5", "1.e1", "1e", "1e+", "1E-", "1ee1",
+            "0x1", "1_0", "1,0", "--1", "Infinity", "NaN", "1e1.5", "1.2.3", "1 0",
+        ] {
+            assert!(value(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_would_be_infinite_is_refused() {
+        for text in [
+            "1e309",
+            "-1e309",
+            "1.7976931348623159e308",
+            "1e99999999999999999999",
+            "0.1e310",
+        ] {
+            assert_eq!(value(text), Err(ErrorKind::NumberRange), "{text}");
+        }
+        assert_eq!(value(&"9".repeat(400)), Err(ErrorKind::NumberRange));
+    }
+}
