@@ -89,6 +89,13 @@ pub const LOG_QUEUE_BYTES_MAX_DEFAULT: usize = 32 * 1024 * 1024;
 /// Batches that may wait for the log writer.
 pub const LOG_QUEUE_BATCHES_MAX_DEFAULT: usize = 65_536;
 
+/// Capacity that an emptied buffer of the log keeps, in bytes. One rush must not hold memory for ever, and
+/// steady traffic must not allocate.
+pub const LOG_BUFFER_KEEP_BYTES: usize = 1024 * 1024;
+
+/// Bytes read at once when the end of a log is looked for.
+pub const LOG_RECOVERY_BLOCK_BYTES: usize = 64 * 1024;
+
 /// Time between flushes of written data to the disk, in milliseconds.
 pub const FLUSH_INTERVAL_MS_DEFAULT: u64 = 1_000;
 

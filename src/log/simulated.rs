@@ -1,0 +1,501 @@
+//! A filesystem in memory that fails as disks do, for tests, fuzzing and the simulated server.
+//!
+//! Promises: what a process sees (volatile) and what is on the disk (durable) are kept apart, and only a
+//! successful sync, or the luck of [`SimulatedDisk::cut_power`], carries one to the other. Every operation
+//! asks the fault plan first, so a write can be short, fail with any error, find no space, or be the last
+//! thing the process did; a sync can fail, and then what was unsynced is lost to the disk for ever, whatever
+//! later syncs say (as Linux drops pages it could not write). Everything is a function of the
+//! plan: no clock, no randomness. Works under loom and shuttle.
+//! Leaves to the caller: the plan, and to open a log again after a crash.
+
+use crate::log::fs::{Filesystem, LogFile};
+use crate::sync::shim::{Arc, Mutex};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What the log asks of the disk, as the plan sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Create or flush a directory, take a lock, open or measure a file.
+    Open,
+    /// Read.
+    Read,
+    /// Append so many bytes.
+    Append(usize),
+    /// Cut a file.
+    Truncate,
+    /// Make a file durable.
+    Sync,
+}
+
+/// What happens to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing: it succeeds.
+    None,
+    /// An append writes so many bytes at most (and at least one); anything else succeeds.
+    Short(usize),
+    /// It fails, with nothing done.
+    Error(io::ErrorKind),
+    /// The process ends during it: an append may have written so many bytes, nothing else did anything.
+    /// From here on every handle of this process fails.
+    Crash(usize),
+}
+
+/// A disk, shared by all clones of it.
+#[derive(Clone, Debug)]
+pub struct SimulatedDisk {
+    disk: Arc<Mutex<Disk>>,
+}
+
+/// An open file. It belongs to the process that opened it and dies with it.
+#[derive(Debug)]
+pub struct SimulatedFile {
+    disk: Arc<Mutex<Disk>>,
+    path: PathBuf,
+    process: u64,
+}
+
+/// A lock held; dropping it releases it.
+#[derive(Debug)]
+pub struct SimulatedLock {
+    disk: Arc<Mutex<Disk>>,
+    path: PathBuf,
+    process: u64,
+}
+
+struct Disk {
+    files: BTreeMap<PathBuf, Image>,
+    locked: BTreeSet<PathBuf>,
+    /// Counts restarts: handles of an earlier process fail.
+    process: u64,
+    /// The process ended by a fault and was not restarted yet.
+    dead: bool,
+    space_bytes: Option<usize>,
+    requests: u64,
+    plan: Box<dyn FnMut(Request) -> Fault + Send>,
+}
+
+#[derive(Default)]
+struct Image {
+    /// What readers see.
+    volatile: Vec<u8>,
+    /// What a power cut leaves for certain.
+    durable: Vec<u8>,
+    /// What was done since; any number of the first of these may be on the disk too.
+    unsynced: Vec<Change>,
+    /// A sync failed: nothing done before it or after reaches the disk any more.
+    lost: bool,
+}
+
+enum Change {
+    Append(Vec<u8>),
+    Truncate(usize),
+}
+
+/// How much of what was not synced a power cut leaves.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Survival {
+    /// So many of the unsynced changes, in their order, had reached the disk.
+    pub changes: usize,
+    /// Of the next one, if it is an append, so many bytes.
+    pub bytes: usize,
+    /// After them the file is so many zeros longer: it had grown, and the data had not followed.
+    pub zeros: usize,
+}
+
+impl SimulatedDisk {
+    /// An empty disk on which nothing fails.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_plan(|_| Fault::None)
+    }
+
+    /// An empty disk that asks `plan` before each request.
+    pub fn with_plan(plan: impl FnMut(Request) -> Fault + Send + 'static) -> Self {
+        Self {
+            disk: Arc::new(Mutex::new(Disk {
+                files: BTreeMap::new(),
+                locked: BTreeSet::new(),
+                process: 0,
+                dead: false,
+                space_bytes: None,
+                requests: 0,
+                plan: Box::new(plan),
+            })),
+        }
+    }
+
+    /// Asks `plan` from now on.
+    pub fn set_plan(&self, plan: impl FnMut(Request) -> Fault + Send + 'static) {
+        self.disk.lock().plan = Box::new(plan);
+    }
+
+    /// Bytes that all files together may have; `None` is no bound.
+    pub fn set_space(&self, bytes: Option<usize>) {
+        self.disk.lock().space_bytes = bytes;
+    }
+
+    /// Requests so far.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.disk.lock().requests
+    }
+
+    /// Whether a fault ended the process.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.disk.lock().dead
+    }
+
+    /// What a reader sees of `path`; empty when there is no such file.
+    #[must_use]
+    pub fn content(&self, path: &Path) -> Vec<u8> {
+        self.disk
+            .lock()
+            .files
+            .get(path)
+            .map(|image| image.volatile.clone())
+            .unwrap_or_default()
+    }
+
+    /// Puts a file there, durable at once.
+    pub fn put(&self, path: &Path, content: &[u8]) {
+        let image = Image {
+            volatile: content.to_vec(),
+            durable: content.to_vec(),
+            ..Image::default()
+        };
+        self.disk.lock().files.insert(path.to_owned(), image);
+    }
+
+    /// The process ended (`kill -9`) and a new one begins: handles and locks of the old one are gone, what
+    /// it wrote is there.
+    pub fn restart(&self) {
+        let mut disk = self.disk.lock();
+        disk.process += 1;
+        disk.dead = false;
+        disk.locked.clear();
+    }
+
+    /// The power failed and the machine is up again: of each file there is what `survival` says, and a new
+    /// process begins.
+    pub fn cut_power(&self, survival: Survival) {
+        self.restart();
+        for image in self.disk.lock().files.values_mut() {
+            image.cut_power(survival);
+        }
+    }
+}
+
+impl Default for SimulatedDisk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Image {
+    fn append(&mut self, bytes: &[u8]) {
+        self.volatile.extend_from_slice(bytes);
+        self.unsynced.push(Change::Append(bytes.to_vec()));
+    }
+
+    fn truncate(&mut self, len: usize) {
+        assert!(len <= self.volatile.len(), "the log only cuts");
+        self.volatile.truncate(len);
+        self.unsynced.push(Change::Truncate(len));
+    }
+
+    fn sync(&mut self) {
+        if !self.lost {
+            self.durable.clone_from(&self.volatile);
+            self.unsynced.clear();
+        }
+    }
+
+    fn cut_power(&mut self, survival: Survival) {
+        let mut image = std::mem::take(&mut self.durable);
+        let unsynced = std::mem::take(&mut self.unsynced);
+        for (index, change) in unsynced
+            .into_iter()
+            .enumerate()
+            .take(survival.changes.saturating_add(1))
+        {
+            match change {
+                _ if self.lost => break,
+                Change::Append(bytes) if index == survival.changes => {
+                    image.extend_from_slice(&bytes[..survival.bytes.min(bytes.len())]);
+                    image.resize(image.len() + survival.zeros, 0);
+                }
+                Change::Append(bytes) => image.extend_from_slice(&bytes),
+                Change::Truncate(_) if index == survival.changes => {}
+                Change::Truncate(len) => image.truncate(len),
+            }
+        }
+        *self = Self {
+            durable: image.clone(),
+            volatile: image,
+            ..Self::default()
+        };
+    }
+}
+
+impl Disk {
+    /// Asks the plan; the fault is none or short when the request goes on.
+    fn request(&mut self, process: u64, request: Request) -> io::Result<Fault> {
+        if self.dead || process != self.process {
+            return Err(io::Error::other("the process has ended"));
+        }
+        self.requests += 1;
+        match (self.plan)(request) {
+            Fault::Error(kind) => Err(kind.into()),
+            Fault::Crash(_) if !matches!(request, Request::Append(_)) => Err(self.die()),
+            fault => Ok(fault),
+        }
+    }
+
+    fn die(&mut self) -> io::Error {
+        self.dead = true;
+        io::Error::other("the process ended here")
+    }
+
+    fn append(&mut self, process: u64, path: &Path, bytes: &[u8]) -> io::Result<usize> {
+        let fault = self.request(process, Request::Append(bytes.len()))?;
+        let used: usize = self.files.values().map(|image| image.volatile.len()).sum();
+        let space = self
+            .space_bytes
+            .map_or(usize::MAX, |space| space.saturating_sub(used));
+        let wanted = match fault {
+            Fault::Short(count) => bytes.len().min(count.max(1)),
+            Fault::Crash(count) => bytes.len().min(count),
+            Fault::None | Fault::Error(_) => bytes.len(),
+        };
+        let count = wanted.min(space);
+        let image = self.files.get_mut(path).ok_or(io::ErrorKind::NotFound)?;
+        if count > 0 {
+            image.append(&bytes[..count]);
+        }
+        match fault {
+            Fault::Crash(_) => Err(self.die()),
+            _ if count == 0 && !bytes.is_empty() => Err(io::ErrorKind::StorageFull.into()),
+            _ => Ok(count),
+        }
+    }
+
+    fn sync(&mut self, process: u64, path: &Path) -> io::Result<()> {
+        let alive = !self.dead && process == self.process;
+        let asked = self.request(process, Request::Sync);
+        let image = self.files.get_mut(path).ok_or(io::ErrorKind::NotFound)?;
+        match asked {
+            Ok(_) => {
+                image.sync();
+                Ok(())
+            }
+            Err(error) => {
+                // A signal interrupts before anything was tried.
+                image.lost |= alive && !self.dead && error.kind() != io::ErrorKind::Interrupted;
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Filesystem for SimulatedDisk {
+    type File = SimulatedFile;
+    type Lock = SimulatedLock;
+
+    fn create_directory(&self, _path: &Path) -> io::Result<()> {
+        let mut disk = self.disk.lock();
+        let process = disk.process;
+        disk.request(process, Request::Open).map(drop)
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        // The simulated directory is durable at once: a log has one file, made before anything is promised.
+        self.create_directory(path)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<SimulatedLock> {
+        let mut disk = self.disk.lock();
+        let process = disk.process;
+        disk.request(process, Request::Open)?;
+        if !disk.locked.insert(path.to_owned()) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(SimulatedLock {
+            disk: Arc::clone(&self.disk),
+            path: path.to_owned(),
+            process,
+        })
+    }
+
+    fn open_append(&self, path: &Path) -> io::Result<SimulatedFile> {
+        let mut disk = self.disk.lock();
+        let process = disk.process;
+        disk.request(process, Request::Open)?;
+        disk.files.entry(path.to_owned()).or_default();
+        Ok(SimulatedFile {
+            disk: Arc::clone(&self.disk),
+            path: path.to_owned(),
+            process,
+        })
+    }
+}
+
+impl LogFile for SimulatedFile {
+    fn size_bytes(&mut self) -> io::Result<u64> {
+        let mut disk = self.disk.lock();
+        disk.request(self.process, Request::Open)?;
+        let image = disk.files.get(&self.path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(image.volatile.len() as u64)
+    }
+
+    fn read_exact_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let mut disk = self.disk.lock();
+        disk.request(self.process, Request::Read)?;
+        let image = disk.files.get(&self.path).ok_or(io::ErrorKind::NotFound)?;
+        let offset = usize::try_from(offset).map_err(|_| io::ErrorKind::UnexpectedEof)?;
+        let bytes = image
+            .volatile
+            .get(offset..)
+            .and_then(|rest| rest.get(..buffer.len()))
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
+        buffer.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.disk.lock().append(self.process, &self.path, bytes)
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        let mut disk = self.disk.lock();
+        disk.request(self.process, Request::Truncate)?;
+        let image = disk.files.get_mut(&self.path).ok_or(io::ErrorKind::NotFound)?;
+        image.truncate(usize::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.disk.lock().sync(self.process, &self.path)
+    }
+}
+
+impl Drop for SimulatedLock {
+    fn drop(&mut self) {
+        let mut disk = self.disk.lock();
+        if disk.process == self.process {
+            disk.locked.remove(&self.path);
+        }
+    }
+}
+
+impl fmt::Debug for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let files = self
+            .files
+            .iter()
+            .map(|(path, image)| (path, image.volatile.len()));
+        f.debug_map().entries(files).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATH: &str = "log";
+
+    fn open(disk: &SimulatedDisk) -> SimulatedFile {
+        disk.open_append(Path::new(PATH)).unwrap()
+    }
+
+    fn content(disk: &SimulatedDisk) -> Vec<u8> {
+        disk.content(Path::new(PATH))
+    }
+
+    #[test]
+    fn a_power_cut_keeps_what_was_synced_and_as_much_more_as_it_is_told() {
+        for (changes, bytes, zeros, left) in [
+            (0, 0, 0, &b"ab"[..]),
+            (0, 1, 2, b"abc\0\0"),
+            (1, 1, 0, b"abcd"),
+            (2, 1, 0, b"abce"),
+            (9, 0, 0, b"abcef"),
+        ] {
+            let disk = SimulatedDisk::new();
+            let mut file = open(&disk);
+            file.append(b"ab").unwrap();
+            file.sync().unwrap();
+            file.append(b"cd").unwrap();
+            file.truncate(3).unwrap();
+            file.append(b"ef").unwrap();
+            assert_eq!(content(&disk), b"abcef");
+            disk.cut_power(Survival {
+                changes,
+                bytes,
+                zeros,
+            });
+            assert_eq!(content(&disk), left);
+            assert!(file.append(b"x").is_err(), "the handle died with the machine");
+        }
+    }
+
+    #[test]
+    fn after_a_failed_sync_a_later_one_saves_nothing() {
+        let disk = SimulatedDisk::new();
+        let mut file = open(&disk);
+        file.append(b"ab").unwrap();
+        let mut first = true;
+        disk.set_plan(move |_| match std::mem::take(&mut first) {
+            true => Fault::Error(io::ErrorKind::Other),
+            false => Fault::None,
+        });
+        file.sync().unwrap_err();
+        file.append(b"cd").unwrap();
+        file.sync().unwrap();
+        assert_eq!(content(&disk), b"abcd");
+        disk.cut_power(Survival {
+            changes: 9,
+            bytes: 9,
+            zeros: 0,
+        });
+        assert_eq!(content(&disk), b"");
+    }
+
+    #[test]
+    fn a_crash_leaves_what_it_says_and_ends_the_process() {
+        let disk = SimulatedDisk::with_plan(|request| match request {
+            Request::Append(3) => Fault::Crash(2),
+            Request::Append(_) => Fault::Short(1),
+            _ => Fault::None,
+        });
+        let lock = disk.lock(Path::new("lock")).unwrap();
+        assert_eq!(
+            disk.lock(Path::new("lock")).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
+        let mut file = open(&disk);
+        assert_eq!(file.append(b"ab").unwrap(), 1);
+        file.append(b"xyz").unwrap_err();
+        assert!(disk.is_dead());
+        file.sync().unwrap_err();
+        disk.restart();
+        assert_eq!(content(&disk), b"axy");
+        disk.lock(Path::new("lock")).unwrap();
+        drop(lock);
+    }
+
+    #[test]
+    fn space_ends_where_it_is_told_to() {
+        let disk = SimulatedDisk::new();
+        disk.set_space(Some(3));
+        let mut file = open(&disk);
+        assert_eq!(file.append(b"abcd").unwrap(), 3);
+        assert_eq!(file.append(b"d").unwrap_err().kind(), io::ErrorKind::StorageFull);
+        file.truncate(1).unwrap();
+        assert_eq!(file.append(b"d").unwrap(), 1);
+    }
+}
