@@ -11,5 +11,5 @@ mod poller;
 mod socket;
 
 pub use listener::{Listener, raise_open_files_limit};
-pub use poller::{Interest, Poller, Token};
+pub use poller::{Interest, Poller, Ready, Token};
 pub use socket::{Socket, Transfer};

@@ -29,6 +29,8 @@ pub enum Interest {
     Readable,
     /// Room to write, or an error.
     Writable,
+    /// Either of the two.
+    Any,
 }
 
 impl Interest {
@@ -36,6 +38,7 @@ impl Interest {
         match self {
             Self::Readable => EventFlags::IN.union(EventFlags::RDHUP),
             Self::Writable => EventFlags::OUT,
+            Self::Any => Self::Readable.flags().union(Self::Writable.flags()),
         }
     }
 }
@@ -93,6 +96,19 @@ impl Poller {
             socket,
             EventData::new_u64(token),
             flags,
+        )?)
+    }
+
+    /// Has an added socket reported by every wait as long as `interest` holds, until it is armed otherwise.
+    ///
+    /// # Errors
+    /// As [`Poller::arm`].
+    pub fn arm_repeating(&self, socket: impl AsFd, token: Token, interest: Interest) -> io::Result<()> {
+        Ok(epoll::modify(
+            &self.epoll,
+            socket,
+            EventData::new_u64(token),
+            interest.flags(),
         )?)
     }
 
@@ -169,7 +185,7 @@ impl Default for Ready {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
+    use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
 
     const SHORT: Duration = Duration::from_millis(20);
@@ -197,6 +213,23 @@ mod tests {
             [7],
             "what came before the arming is reported"
         );
+    }
+
+    #[test]
+    fn a_repeating_socket_is_reported_while_its_interest_holds() {
+        let poller = Poller::new().expect("poller");
+        let (mut near, mut far) = UnixStream::pair().expect("pair");
+        poller.add(&far, 7, Interest::Writable).expect("add");
+        assert_eq!(tokens(&poller, LONG), [7]);
+        poller.arm_repeating(&far, 7, Interest::Readable).expect("arm");
+        assert!(tokens(&poller, Duration::ZERO).is_empty());
+        near.write_all(b"x").expect("write");
+        assert_eq!(tokens(&poller, LONG), [7]);
+        assert_eq!(tokens(&poller, LONG), [7], "not one-shot");
+        far.read_exact(&mut [0]).expect("read");
+        assert!(tokens(&poller, SHORT).is_empty());
+        poller.arm_repeating(&far, 7, Interest::Any).expect("arm");
+        assert_eq!(tokens(&poller, LONG), [7], "there is room to write");
     }
 
     #[test]

@@ -4,11 +4,12 @@
 //! Leaves to the caller: when to try again.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
-use rustix::net::{self, RecvFlags, SendFlags, Shutdown};
+use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, sockopt};
 
 /// How a read or a write ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,35 @@ pub struct Socket(OwnedFd);
 impl Socket {
     pub(super) fn new(socket: OwnedFd) -> Self {
         Self(socket)
+    }
+
+    /// Begins to connect to `address`. The socket becomes writable when that has ended, one way or the other;
+    /// [`Socket::connect_result`] says which.
+    ///
+    /// # Errors
+    /// When descriptors ran out, or `AddrNotAvailable` when local ports did, or the failure itself where the
+    /// kernel knows it at once.
+    pub fn connect(address: SocketAddr) -> io::Result<Self> {
+        let family = if address.is_ipv4() {
+            AddressFamily::INET
+        } else {
+            AddressFamily::INET6
+        };
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = net::socket_with(family, SocketType::STREAM, flags, None)?;
+        sockopt::set_tcp_nodelay(&socket, true)?;
+        match net::connect(&socket, &address) {
+            Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(Self(socket)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// How connecting ended, once the socket was reported writable.
+    ///
+    /// # Errors
+    /// The failure.
+    pub fn connect_result(&self) -> io::Result<()> {
+        Ok(sockopt::socket_error(&self.0)??)
     }
 
     /// Reads once into the spare capacity of `buffer`, which must not be empty.
@@ -110,6 +140,30 @@ mod tests {
         assert!(received.iter().all(|byte| *byte == 7));
         drop(near);
         assert_eq!(socket.write(&block), Transfer::Broken(io::ErrorKind::BrokenPipe));
+    }
+
+    fn connect_and_wait(address: SocketAddr) -> io::Result<Socket> {
+        let poller = crate::net::Poller::new()?;
+        let socket = Socket::connect(address)?;
+        poller.add(&socket, 1, crate::net::Interest::Writable)?;
+        let mut ready = crate::net::Ready::new();
+        poller.wait(&mut ready, std::time::Duration::from_secs(10))?;
+        assert_eq!(ready.tokens().count(), 1, "connecting ended");
+        socket.connect_result()?;
+        Ok(socket)
+    }
+
+    #[test]
+    fn connects_and_says_when_nobody_listens() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        let address = listener.local_addr().expect("address");
+        let socket = connect_and_wait(address).expect("connected");
+        assert_eq!(socket.write(b"x"), Transfer::Moved(1));
+        let (mut far, _) = listener.accept().expect("accept");
+        far.read_exact(&mut [0]).expect("read");
+        drop(listener);
+        let error = connect_and_wait(address).expect_err("nobody listens");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 
     #[test]
