@@ -210,10 +210,10 @@ impl Decoder {
             matches!(byte, b';' | b' ' | b'\t')
         };
         if !allowed {
-            let fault = if named {
-                Fault::ChunkExtension
-            } else {
-                Fault::ChunkSize
+            let fault = match (byte, named) {
+                (b'\n', _) => Fault::BareLf,
+                (_, true) => Fault::ChunkExtension,
+                (_, false) => Fault::ChunkSize,
             };
             return Err(Error::syntax(fault, self.at));
         }

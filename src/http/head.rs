@@ -23,7 +23,8 @@ pub struct Head<'a> {
     pub target: Target<'a>,
     /// The version.
     pub version: Version,
-    /// Whether the client lets the connection carry another request after this one.
+    /// Whether the connection may carry another request after this one: the client lets it, and the method
+    /// is not CONNECT.
     pub keep_alive: bool,
     /// How the body is framed.
     pub framing: Framing,
@@ -364,7 +365,8 @@ pub(super) fn parse_found<'a>(limits: &Limits, bytes: &'a [u8], found: Found) ->
         method,
         target,
         version,
-        keep_alive: known.keep_alive(version),
+        // A client of a tunnel may send its bytes ahead of our refusal: they are no requests.
+        keep_alive: known.keep_alive(version) && method != Method::Connect,
         host: known.host(&target, version, line_start)?,
         framing: known.framing(version)?,
         expect_continue: known.expect_continue(version)?,
@@ -533,30 +535,32 @@ fn split_query(bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
 /// RFC 9110 section 7.2: "Host = uri-host [ ":" port ]". The host may be empty: RFC 9112 section 3.2 has
 /// clients send an empty value where the target has no authority.
 fn host_is_valid(value: &[u8]) -> bool {
-    let port = match value {
-        [b'[', rest @ ..] => {
-            let Some(end) = rest.iter().position(|&byte| byte == b']') else {
-                return false;
-            };
-            let literal = &rest[..end];
-            if literal.is_empty() || !literal.iter().all(|&byte| byte == b':' || scan::is_host(byte)) {
-                return false;
-            }
-            &rest[end + 1..]
-        }
-        _ => {
-            let end = value
-                .iter()
-                .position(|&byte| !scan::is_host(byte))
-                .unwrap_or(value.len());
-            &value[end..]
-        }
+    let literal = value.first() == Some(&b'[');
+    let end = if literal {
+        value.iter().position(|&byte| byte == b']')
+    } else {
+        None
     };
-    match port {
+    let (name, port) = match (literal, end) {
+        (true, Some(end)) if end > 1 => (&value[1..end], &value[end + 1..]),
+        (true, _) => return false,
+        (false, _) => value.split_at(value.iter().position(|&byte| byte == b':').unwrap_or(value.len())),
+    };
+    let port_is_valid = match port {
         [] => true,
         [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
         _ => false,
-    }
+    };
+    let name_is_valid = name
+        .iter()
+        .all(|&byte| scan::is_host(byte) || (literal && byte == b':'));
+    port_is_valid && name_is_valid && escapes_are_valid(name)
+}
+
+/// RFC 3986 section 2.1: "pct-encoded = "%" HEXDIG HEXDIG".
+fn escapes_are_valid(name: &[u8]) -> bool {
+    let escaped = |after: &[u8]| matches!(after, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
+    name.split(|&byte| byte == b'%').skip(1).all(escaped)
 }
 
 /// Parses the field line at the start of `bytes`, which lies at `at`: name, value, and the line's length.
@@ -670,9 +674,11 @@ impl<'a> Known<'a> {
         Ok(())
     }
 
+    /// Empty members count here, unlike in other lists: a recipient that looks at the last line or the last
+    /// member alone would see no chunked in `Transfer-Encoding: chunked` followed by an empty one.
     fn note_coding(&mut self, value: &[u8], at: usize) {
         self.coding_at = self.coding_at.or(Some(at));
-        for coding in members(value) {
+        for coding in value.split(|&byte| byte == b',').map(scan::trim) {
             self.last_coding_is_chunked = coding.eq_ignore_ascii_case(b"chunked");
             self.codings += 1;
             self.chunked_codings += usize::from(self.last_coding_is_chunked);
