@@ -1,1 +1,331 @@
-//! config
+//! The settings: as given ([`Settings`]) and as checked ([`Config`]).
+//!
+//! Promises: a [`Config`] is within every range and its settings fit each other, so nothing later checks
+//! them again. Leaves to the caller: where the settings come from.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::limits;
+
+/// What a successful reply promises about the lines of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum AckLevel {
+    /// They wait in memory for the log writer: lost with the process.
+    Queued,
+    /// They are in the kernel: survive kill -9, not a power cut.
+    Written,
+    /// They are on the disk (fdatasync): survive a power cut.
+    Synced,
+}
+
+/// How log messages look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Every setting of the server as given.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Settings {
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+
+    /// Directory that holds metrics.jsonl; made if it is missing
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    pub data_dir: PathBuf,
+
+    /// What a success promises: queued (in memory), written (survives kill -9), synced (survives power loss)
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = AckLevel::Written)]
+    pub ack_level: AckLevel,
+
+    /// Longest time between a write and its fdatasync, in ms; 0 leaves it to the kernel
+    #[arg(long, value_name = "MS", default_value_t = limits::FLUSH_INTERVAL_MS_DEFAULT)]
+    pub flush_interval_ms: u64,
+
+    /// Bytes of lines that may wait for the log writer; beyond, 503
+    #[arg(long, value_name = "BYTES", default_value_t = limits::LOG_QUEUE_BYTES_MAX_DEFAULT)]
+    pub log_queue_bytes_max: usize,
+
+    /// Batches that may wait for the log writer; beyond, 503
+    #[arg(long, value_name = "COUNT", default_value_t = limits::LOG_QUEUE_BATCHES_MAX_DEFAULT)]
+    pub log_queue_batches_max: usize,
+
+    /// Threads that serve requests; 0 starts one a core
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    pub workers: usize,
+
+    /// Readable connections that may wait for a worker; beyond, 503
+    #[arg(long, value_name = "COUNT", default_value_t = limits::QUEUE_JOBS_MAX_DEFAULT)]
+    pub queue_jobs_max: usize,
+
+    /// Connections open at once; beyond, 503
+    #[arg(long, value_name = "COUNT", default_value_t = limits::CONNECTIONS_MAX_DEFAULT)]
+    pub connections_max: usize,
+
+    /// Longest request head, in bytes; beyond, 431
+    #[arg(long, value_name = "BYTES", default_value_t = limits::HEAD_BYTES_MAX_DEFAULT)]
+    pub head_bytes_max: usize,
+
+    /// Longest request body, in bytes; beyond, 413
+    #[arg(long, value_name = "BYTES", default_value_t = limits::BODY_BYTES_MAX_DEFAULT)]
+    pub body_bytes_max: usize,
+
+    /// Bytes of partly received requests over all connections; beyond, 503
+    #[arg(long, value_name = "BYTES", default_value_t = limits::REQUEST_BUFFER_BYTES_MAX_DEFAULT)]
+    pub request_buffer_bytes_max: usize,
+
+    /// Most metrics in one request; beyond, 413
+    #[arg(long, value_name = "COUNT", default_value_t = limits::BATCH_METRICS_MAX_DEFAULT)]
+    pub batch_metrics_max: usize,
+
+    /// Requests a client may make in any one second; beyond, 429; 0 sets no limit
+    #[arg(long, value_name = "COUNT", default_value_t = limits::CLIENT_REQUESTS_PER_SECOND_MAX_DEFAULT)]
+    pub client_requests_per_second_max: u32,
+
+    /// Clients tracked by the rate limiter at once
+    #[arg(long, value_name = "COUNT", default_value_t = limits::CLIENTS_MAX_DEFAULT)]
+    pub clients_max: usize,
+
+    /// File of accepted tokens, `NAME TOKEN` a line; without it any client may send
+    #[arg(long, value_name = "FILE")]
+    pub tokens_file: Option<PathBuf>,
+
+    /// A connection without a request is closed after this, in ms
+    #[arg(long, value_name = "MS", default_value_t = limits::IDLE_TIMEOUT_MS_DEFAULT)]
+    pub idle_timeout_ms: u64,
+
+    /// A request must be whole this long after its first byte, in ms; then 408
+    #[arg(long, value_name = "MS", default_value_t = limits::REQUEST_TIMEOUT_MS_DEFAULT)]
+    pub request_timeout_ms: u64,
+
+    /// A client must take some of its reply within this, in ms; then the connection is closed
+    #[arg(long, value_name = "MS", default_value_t = limits::WRITE_TIMEOUT_MS_DEFAULT)]
+    pub write_timeout_ms: u64,
+
+    /// A graceful stop lets what is in flight finish for at most this, in ms
+    #[arg(long, value_name = "MS", default_value_t = limits::STOP_TIMEOUT_MS_DEFAULT)]
+    pub stop_timeout_ms: u64,
+
+    /// Messages to log, as a tracing filter: error, warn, info, debug, metricstream::server=trace
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    pub log_filter: String,
+
+    /// How log messages look
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Human)]
+    pub log_format: LogFormat,
+}
+
+/// Every setting of the server, checked; the fields are those of [`Settings`].
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "documented once, at Settings")]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub data_dir: PathBuf,
+    pub ack_level: AckLevel,
+    /// `None` leaves flushing to the kernel.
+    pub flush_interval: Option<Duration>,
+    pub log_queue_bytes_max: usize,
+    pub log_queue_batches_max: usize,
+    pub workers: usize,
+    pub queue_jobs_max: usize,
+    pub connections_max: usize,
+    pub head_bytes_max: usize,
+    pub body_bytes_max: usize,
+    pub request_buffer_bytes_max: usize,
+    pub batch_metrics_max: usize,
+    /// `None` sets no limit.
+    pub client_requests_per_second_max: Option<NonZeroU32>,
+    pub clients_max: usize,
+    pub tokens_file: Option<PathBuf>,
+    pub idle_timeout: Duration,
+    pub request_timeout: Duration,
+    pub write_timeout: Duration,
+    pub stop_timeout: Duration,
+    pub log_filter: String,
+    pub log_format: LogFormat,
+}
+
+/// A setting that cannot be used; the text names the setting as its flag is written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Outside its range.
+    #[error("--{setting} is {seen}: it must be from {least} to {most}")]
+    Range {
+        /// The flag without its dashes.
+        setting: &'static str,
+        /// The value given.
+        seen: u64,
+        /// The smallest allowed.
+        least: u64,
+        /// The largest allowed.
+        most: u64,
+    },
+    /// Too small beside another setting.
+    #[error("--{setting} is {seen}: it must be at least {least}, because {reason}")]
+    Relation {
+        /// The flag without its dashes.
+        setting: &'static str,
+        /// The value given.
+        seen: u64,
+        /// The smallest that fits.
+        least: u64,
+        /// What it must fit.
+        reason: &'static str,
+    },
+}
+
+impl Settings {
+    /// Checks every range and relation. `cores` is the number of processors to start workers for.
+    ///
+    /// # Errors
+    /// The first setting that is out of range or does not fit another.
+    pub fn check(self, cores: usize) -> Result<Config, ConfigError> {
+        const GIB: usize = 1 << 30;
+        let config = Config {
+            listen: self.listen,
+            data_dir: self.data_dir,
+            ack_level: self.ack_level,
+            flush_interval: optional_time("flush-interval-ms", self.flush_interval_ms)?,
+            log_queue_bytes_max: within("log-queue-bytes-max", self.log_queue_bytes_max, 64 * 1024..=64 * GIB)?,
+            log_queue_batches_max: within("log-queue-batches-max", self.log_queue_batches_max, 1..=1 << 24)?,
+            workers: match within("workers", self.workers, 0..=limits::WORKERS_MAX)? {
+                0 => cores.clamp(1, limits::WORKERS_MAX),
+                workers => workers,
+            },
+            queue_jobs_max: within("queue-jobs-max", self.queue_jobs_max, 1..=1 << 20)?,
+            connections_max: within("connections-max", self.connections_max, 1..=1 << 20)?,
+            head_bytes_max: within("head-bytes-max", self.head_bytes_max, 256..=1024 * 1024)?,
+            body_bytes_max: within("body-bytes-max", self.body_bytes_max, 1..=GIB)?,
+            request_buffer_bytes_max: within(
+                "request-buffer-bytes-max",
+                self.request_buffer_bytes_max,
+                64 * 1024..=64 * GIB,
+            )?,
+            batch_metrics_max: within("batch-metrics-max", self.batch_metrics_max, 1..=10_000_000)?,
+            client_requests_per_second_max: NonZeroU32::new(self.client_requests_per_second_max),
+            clients_max: within("clients-max", self.clients_max, limits::CLIENT_STRIPES..=100_000_000)?,
+            tokens_file: self.tokens_file,
+            idle_timeout: time("idle-timeout-ms", self.idle_timeout_ms)?,
+            request_timeout: time("request-timeout-ms", self.request_timeout_ms)?,
+            write_timeout: time("write-timeout-ms", self.write_timeout_ms)?,
+            stop_timeout: time("stop-timeout-ms", self.stop_timeout_ms)?,
+            log_filter: self.log_filter,
+            log_format: self.log_format,
+        };
+        config.check_relations()?;
+        Ok(config)
+    }
+}
+
+impl Config {
+    /// Bytes of lines that the largest allowed body can become: its text once, and for each metric the
+    /// members that a line has and a body need not have.
+    fn request_line_bytes_max(&self) -> usize {
+        const ADDED_BYTES_MAX: usize = 128;
+        self.body_bytes_max + ADDED_BYTES_MAX * self.batch_metrics_max.min(self.body_bytes_max / 2)
+    }
+
+    fn check_relations(&self) -> Result<(), ConfigError> {
+        at_least(
+            "log-queue-bytes-max",
+            self.log_queue_bytes_max,
+            self.request_line_bytes_max(),
+            "a request of body-bytes-max with batch-metrics-max metrics must fit the log's queue",
+        )?;
+        at_least(
+            "request-buffer-bytes-max",
+            self.request_buffer_bytes_max,
+            self.head_bytes_max + self.body_bytes_max,
+            "one request of head-bytes-max and body-bytes-max must fit",
+        )
+    }
+}
+
+fn within(setting: &'static str, seen: usize, range: RangeInclusive<usize>) -> Result<usize, ConfigError> {
+    if range.contains(&seen) {
+        return Ok(seen);
+    }
+    let (least, most) = (*range.start() as u64, *range.end() as u64);
+    Err(ConfigError::Range { setting, seen: seen as u64, least, most })
+}
+
+fn at_least(setting: &'static str, seen: usize, least: usize, reason: &'static str) -> Result<(), ConfigError> {
+    if seen >= least {
+        return Ok(());
+    }
+    Err(ConfigError::Relation { setting, seen: seen as u64, least: least as u64, reason })
+}
+
+fn time(setting: &'static str, seen: u64) -> Result<Duration, ConfigError> {
+    let (least, most) = (1, limits::TIMEOUT_MS_MAX);
+    if (least..=most).contains(&seen) {
+        return Ok(Duration::from_millis(seen));
+    }
+    Err(ConfigError::Range { setting, seen, least, most })
+}
+
+fn optional_time(setting: &'static str, seen: u64) -> Result<Option<Duration>, ConfigError> {
+    match seen {
+        0 => Ok(None),
+        seen if seen <= limits::TIMEOUT_MS_MAX => Ok(Some(Duration::from_millis(seen))),
+        seen => Err(ConfigError::Range { setting, seen, least: 0, most: limits::TIMEOUT_MS_MAX }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(flags: &[&str]) -> Settings {
+        use clap::{Args as _, FromArgMatches as _};
+        let command = Settings::augment_args(clap::Command::new("test").no_binary_name(true));
+        let matches = command.try_get_matches_from(flags).expect("flags");
+        Settings::from_arg_matches(&matches).expect("settings")
+    }
+
+    fn refusal(flags: &[&str]) -> String {
+        settings(flags).check(2).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn the_defaults_are_within_their_ranges() {
+        let config = settings(&[]).check(2).expect("the defaults");
+        assert_eq!(config.workers, 2);
+        assert_eq!(config.ack_level, AckLevel::Written);
+        assert_eq!(config.flush_interval, Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_value_out_of_range_names_the_setting_the_value_and_the_range() {
+        assert_eq!(refusal(&["--queue-jobs-max", "0"]), "--queue-jobs-max is 0: it must be from 1 to 1048576");
+        assert_eq!(refusal(&["--idle-timeout-ms", "0"]), "--idle-timeout-ms is 0: it must be from 1 to 86400000");
+        assert_eq!(
+            refusal(&["--flush-interval-ms", "86400001"]),
+            "--flush-interval-ms is 86400001: it must be from 0 to 86400000"
+        );
+    }
+
+    #[test]
+    fn the_largest_request_must_fit_the_queues() {
+        let text = refusal(&["--body-bytes-max", "67108864", "--request-buffer-bytes-max", "134217728"]);
+        assert!(text.starts_with("--log-queue-bytes-max is 33554432: it must be at least "), "{text}");
+        let text = refusal(&["--request-buffer-bytes-max", "65536"]);
+        assert!(text.starts_with("--request-buffer-bytes-max is 65536: it must be at least "), "{text}");
+    }
+
+    #[test]
+    fn zero_means_no_limit_where_the_help_says_so() {
+        let config = settings(&["--client-requests-per-second-max", "0", "--flush-interval-ms", "0"]);
+        let config = config.check(2).expect("checked");
+        assert_eq!(config.client_requests_per_second_max, None);
+        assert_eq!(config.flush_interval, None);
+    }
+}

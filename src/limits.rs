@@ -107,6 +107,56 @@ pub const CONNECTIONS_MAX_DEFAULT: usize = 16_384;
 /// Readable connections that may wait for a worker.
 pub const QUEUE_JOBS_MAX_DEFAULT: usize = 4_096;
 
+/// Bytes of partly received requests that the server holds, over all connections.
+pub const REQUEST_BUFFER_BYTES_MAX_DEFAULT: usize = 256 * 1024 * 1024;
+
+/// Threads that serve requests. Workers never wait for a client or the disk, so one a core is enough;
+/// this bound keeps a typing error from starting a million.
+pub const WORKERS_MAX: usize = 1024;
+
+/// A connection without a request is closed after this, in milliseconds.
+pub const IDLE_TIMEOUT_MS_DEFAULT: u64 = 75_000;
+
+/// A request must be whole this long after its first byte, in milliseconds; then 408.
+pub const REQUEST_TIMEOUT_MS_DEFAULT: u64 = 30_000;
+
+/// A reply must make progress within this, in milliseconds; then the connection is closed.
+pub const WRITE_TIMEOUT_MS_DEFAULT: u64 = 30_000;
+
+/// A graceful stop lets what is in flight finish for at most this, in milliseconds.
+pub const STOP_TIMEOUT_MS_DEFAULT: u64 = 10_000;
+
+/// Longest time any setting may name, in milliseconds: one day.
+pub const TIMEOUT_MS_MAX: u64 = 86_400_000;
+
+/// Time a connection that is being closed after a refusal goes on being read, so that the reply is not lost
+/// to a reset (RFC 9112 section 9.6).
+pub const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Time between two looks at the connections' deadlines; deadlines are kept this exactly.
+pub const SWEEP_INTERVAL: std::time::Duration = std::time::Duration::from_millis(250);
+
+/// Bytes a worker reads at once, and the buffer it keeps for that.
+pub const READ_BYTES: usize = 64 * 1024;
+
+/// A worker goes on to the next connection once a turn has made lines of this many bytes.
+pub const TURN_LINE_BYTES: usize = 256 * 1024;
+
+/// A worker goes on to the next connection once a turn has answered this many requests.
+pub const TURN_REQUESTS_MAX: usize = 256;
+
+/// Connections accepted in one go before the sockets that are ready get their turn.
+pub const ACCEPTS_MAX: usize = 64;
+
+/// Time until a full server tries to accept again.
+pub const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// What `Retry-After` says when the server is overloaded or draining, in seconds.
+pub const OVERLOAD_RETRY_AFTER_S: u64 = 1;
+
+/// Time between two collections of the request events.
+pub const COLLECT_INTERVAL: std::time::Duration = std::time::Duration::from_millis(25);
+
 /// Request events that may wait for the monitor, for each worker. A power of two.
 pub const EVENT_RING_CAPACITY: usize = 8_192;
 

@@ -88,7 +88,7 @@ pub fn raise_open_files_limit() -> u64 {
     if limit.current != wanted {
         let before = limit.current;
         limit.current = wanted;
-        if setrlimit(Resource::Nofile, limit.clone()).is_err() {
+        if setrlimit(Resource::Nofile, limit).is_err() {
             limit.current = before;
         }
     }
