@@ -1,1 +1,162 @@
-//! ingest
+//! The data path of a request that brings metrics, as one function that reads top to bottom.
+//!
+//! ```text
+//! credential, peer, now --admit--> Admitted --decode--> Draft --validate--> Batch --encode--> lines
+//! ```
+//!
+//! Each step consumes what the step before produced (only what was [`Admitted`] can be decoded, only a
+//! validated batch has an encoder), so no step can be skipped or done in another order and still compile.
+//! Promises: on an error nothing is added to the lines. Leaves to the caller: appending the lines to the log
+//! and replying only when they are at the configured level.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use crate::admission::auth::{Authenticator, ClientId, Unauthenticated};
+use crate::admission::rate_limit::{Decision, RateLimiter, RateLimits};
+use crate::clock::{Instant, WallTime};
+use crate::metric::{self, Draft, Scratch};
+
+/// A request that brings metrics.
+#[derive(Clone, Copy)]
+pub struct Submission<'a> {
+    /// The value of Authorization. A secret.
+    pub credential: Option<&'a [u8]>,
+    /// Who is at the other end.
+    pub peer: IpAddr,
+    /// The body.
+    pub body: &'a [u8],
+    /// When it arrived: what the limiter counts by.
+    pub now: Instant,
+    /// When it arrived: the timestamp of metrics that bring none.
+    pub arrival: WallTime,
+}
+
+/// Why a request is refused.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Refusal {
+    /// Nobody we know.
+    Unauthenticated(Unauthenticated),
+    /// The client used up its second.
+    RateLimited {
+        /// Requests it may make in a second.
+        limit: u32,
+        /// When the next one is allowed.
+        retry_after: Duration,
+    },
+    /// A new client, and all that may be tracked are in use.
+    ClientsFull {
+        /// `clients_max`
+        limit: usize,
+    },
+    /// The body is not what it must be.
+    Metrics(metric::Error),
+}
+
+/// The data path with its state.
+#[derive(Debug)]
+pub struct Ingest {
+    authenticator: Authenticator,
+    limiter: RateLimiter,
+    requests_max: Option<NonZeroU32>,
+    clients_max: usize,
+    limits: metric::Limits,
+}
+
+/// The proof that a submission was admitted, and all that is left of it to be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Admitted<'a> {
+    body: &'a [u8],
+    arrival: WallTime,
+}
+
+impl Ingest {
+    /// A data path that admits by `authenticator` and `rate` and takes metrics within `limits`.
+    #[must_use]
+    pub fn new(authenticator: Authenticator, rate: RateLimits, limits: metric::Limits) -> Self {
+        let RateLimits {
+            requests_max,
+            clients_max,
+            ..
+        } = rate;
+        Self {
+            authenticator,
+            limiter: RateLimiter::new(rate),
+            requests_max,
+            clients_max,
+            limits,
+        }
+    }
+
+    /// The whole path: adds the lines of `submission` to `lines` and answers with the number of metrics.
+    ///
+    /// # Errors
+    /// The first step that refuses; `lines` is as it was.
+    pub fn run(
+        &self,
+        submission: &Submission<'_>,
+        scratch: &mut Scratch,
+        lines: &mut Vec<u8>,
+    ) -> Result<u32, Refusal> {
+        let admitted = self.admit(submission)?;
+        let draft = admitted.decode(&self.limits, scratch)?;
+        let batch = draft.validate().map_err(Refusal::Metrics)?;
+        batch.encode(admitted.arrival, lines);
+        Ok(u32::try_from(batch.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Who a request is from, without counting it.
+    ///
+    /// # Errors
+    /// [`Refusal::Unauthenticated`].
+    pub fn identify(&self, credential: Option<&[u8]>, peer: IpAddr) -> Result<ClientId, Refusal> {
+        self.authenticator
+            .identify(credential, peer)
+            .map_err(Refusal::Unauthenticated)
+    }
+
+    /// Admits a submission, which counts it.
+    fn admit<'a>(&self, submission: &Submission<'a>) -> Result<Admitted<'a>, Refusal> {
+        let client = self.identify(submission.credential, submission.peer)?;
+        match self.limiter.allow(client, submission.now) {
+            Decision::Allowed => Ok(Admitted {
+                body: submission.body,
+                arrival: submission.arrival,
+            }),
+            Decision::Refused { retry_after } => {
+                let limit = self.requests_max.map_or(u32::MAX, NonZeroU32::get);
+                Err(Refusal::RateLimited { limit, retry_after })
+            }
+            Decision::TableFull { .. } => Err(Refusal::ClientsFull {
+                limit: self.clients_max,
+            }),
+        }
+    }
+
+    /// Forgets clients that made no request in the last second; changes no decision.
+    pub fn sweep(&self, now: Instant) {
+        self.limiter.sweep(now);
+    }
+
+    /// Clients tracked now.
+    #[must_use]
+    pub fn clients(&self) -> usize {
+        self.limiter.clients()
+    }
+
+    /// Clients that may be tracked.
+    #[must_use]
+    pub fn clients_max(&self) -> usize {
+        self.clients_max
+    }
+}
+
+impl<'a> Admitted<'a> {
+    fn decode<'d>(self, limits: &metric::Limits, scratch: &'d mut Scratch) -> Result<Draft<'d>, Refusal>
+    where
+        'a: 'd,
+    {
+        metric::decode(self.body, limits, scratch).map_err(Refusal::Metrics)
+    }
+}
