@@ -167,6 +167,12 @@ pub mod panic {
 pub mod thread {
     pub use super::backend::thread::{JoinHandle, yield_now};
 
+    /// Processors this process may run on; at least 1.
+    #[must_use]
+    pub fn cores() -> usize {
+        std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
+    }
+
     /// Starts a thread named `name`.
     ///
     /// # Errors

@@ -1,0 +1,163 @@
+//! One client's connection between its turns.
+//!
+//! Promises: a connection holds memory only for what is unfinished: the start of a request that is not yet
+//! whole, the rest of a reply that the client has not yet taken. An idle one holds neither.
+//! Leaves to the caller: reading the clock, and which thread it is with.
+
+use std::net::IpAddr;
+
+use crate::clock::Instant;
+use crate::http::Exchange;
+use crate::net::{Interest, Socket, Transfer};
+
+use super::budget::Reserved;
+use super::table::Lease;
+use super::turn::Turn;
+
+/// What happens to a connection after its replies are out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It goes on to the next request.
+    KeepAlive,
+    /// It is closed: the peer or the last request asked for it, or the server is stopping.
+    Close,
+    /// It is closed after a refusal in the middle of a request: what the client still sends is read and
+    /// dropped for a while, so that the reply is not lost to a reset (RFC 9112 section 9.6).
+    Linger,
+}
+
+/// A connection with its unfinished business.
+#[derive(Debug)]
+pub struct Connection {
+    /// The bytes of requests that are not yet answered.
+    pub partial: Vec<u8>,
+    /// The memory of `partial`, counted against the server's bound.
+    pub reserved: Reserved,
+    /// Where the framing stands in `partial`.
+    pub exchange: Exchange,
+    /// The decisions that wait for the log.
+    pub turn: Turn,
+    /// What happens when `unsent` is out.
+    pub fate: Fate,
+    /// `partial` holds whole requests that a turn left for the next one.
+    pub backlog: bool,
+    /// The reply is out and only the peer's end of stream is awaited.
+    pub lingering: bool,
+    /// When the first byte of the request in `partial` came.
+    pub request_began: Option<Instant>,
+    /// When to give up on the client.
+    pub deadline: Instant,
+    unsent: Vec<u8>,
+    unsent_from: usize,
+    peer: IpAddr,
+    lease: Lease<Box<Connection>>,
+    socket: Socket,
+}
+
+impl Connection {
+    /// A new connection without a request.
+    #[must_use]
+    pub fn new(socket: Socket, peer: IpAddr, lease: Lease<Box<Self>>, reserved: Reserved) -> Self {
+        Self {
+            partial: Vec::new(),
+            reserved,
+            exchange: Exchange::new(),
+            turn: Turn::default(),
+            fate: Fate::KeepAlive,
+            backlog: false,
+            lingering: false,
+            request_began: None,
+            deadline: Instant::ZERO,
+            unsent: Vec::new(),
+            unsent_from: 0,
+            peer,
+            lease,
+            socket,
+        }
+    }
+
+    /// Who is at the other end.
+    #[must_use]
+    pub fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
+    /// The name of the connection at the poller.
+    #[must_use]
+    pub fn token(&self) -> u64 {
+        self.lease.token()
+    }
+
+    /// The socket.
+    #[must_use]
+    pub fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// Whether the client has bytes of a reply to take.
+    #[must_use]
+    pub fn has_unsent(&self) -> bool {
+        self.unsent_from < self.unsent.len()
+    }
+
+    /// Whether nothing is unfinished.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.partial.is_empty() && !self.has_unsent() && !self.lingering
+    }
+
+    /// What to wait for at rest. A backlog waits for writability, which is there at once: that is a place at
+    /// the end of the queue.
+    #[must_use]
+    pub fn interest(&self) -> Interest {
+        if self.has_unsent() || self.backlog {
+            Interest::Writable
+        } else {
+            Interest::Readable
+        }
+    }
+
+    /// Sends `bytes` now as far as the client takes them and keeps the rest. Answers with the bytes moved, or
+    /// `Err` when the connection is broken.
+    ///
+    /// # Errors
+    /// When the peer is gone.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
+        debug_assert!(!self.has_unsent(), "replies go out in order");
+        let moved = write_all(&self.socket, bytes)?;
+        self.unsent.clear();
+        self.unsent_from = 0;
+        self.unsent.extend_from_slice(&bytes[moved..]);
+        Ok(moved)
+    }
+
+    /// Sends more of what is unsent.
+    ///
+    /// # Errors
+    /// When the peer is gone.
+    pub fn resume_sending(&mut self) -> Result<usize, Broken> {
+        let moved = write_all(&self.socket, &self.unsent[self.unsent_from..])?;
+        self.unsent_from += moved;
+        if !self.has_unsent() {
+            self.unsent = Vec::new();
+            self.unsent_from = 0;
+        }
+        Ok(moved)
+    }
+}
+
+/// The peer is gone; nothing more can be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken;
+
+fn write_all(socket: &Socket, bytes: &[u8]) -> Result<usize, Broken> {
+    let mut moved = 0;
+    while moved < bytes.len() {
+        match socket.write(&bytes[moved..]) {
+            Transfer::Moved(count) => moved += count,
+            Transfer::WouldBlock => break,
+            Transfer::End | Transfer::Broken(_) => return Err(Broken),
+        }
+    }
+    Ok(moved)
+}

@@ -1,0 +1,202 @@
+//! The reactor: one thread that accepts connections, owns the idle ones and keeps every deadline.
+//!
+//! Promises: it never waits for a client or a worker. When the workers' queue is full it answers 503 itself,
+//! at once. A stop refuses new connections, lets what is in flight finish, and ends at the deadline.
+//! Leaves to the caller: draining the workers and the log after it has ended.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::clock::Instant;
+use crate::limits;
+use crate::net::{Interest, Listener, Ready, Socket, Token};
+use crate::sync::shim::Arc;
+use crate::sync::thread_pool::{Refused, ThreadPool};
+
+use super::Shared;
+use super::connection::{Connection, Fate};
+use super::reply::{self, Form, Refusal};
+use super::servant::Servant;
+
+/// The workers of the server.
+pub type Workers = ThreadPool<Box<Connection>>;
+
+/// The listener's name at the poller: above every slot.
+const LISTENER: Token = Token::MAX - 1;
+
+/// Time between two looks while stopping, when every connection that finishes may be the last.
+const STOPPING_INTERVAL: Duration = Duration::from_millis(10);
+
+/// The reactor's own state.
+#[derive(Debug)]
+pub struct Reactor {
+    shared: Arc<Shared>,
+    workers: Arc<Workers>,
+    servant: Servant,
+    listener: Option<Listener>,
+    /// When to accept again after the descriptors ran out.
+    accept_after: Option<Instant>,
+    next_sweep: Instant,
+}
+
+/// How the stop went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Connections that were cut off at the deadline.
+    pub connections_cut: usize,
+}
+
+impl Reactor {
+    /// A reactor for `listener`; `servant` must be a shedding one.
+    ///
+    /// # Errors
+    /// When the listener cannot be watched.
+    pub fn new(
+        shared: Arc<Shared>,
+        workers: Arc<Workers>,
+        servant: Servant,
+        listener: Listener,
+    ) -> std::io::Result<Self> {
+        shared.poller.add_repeating(&listener, LISTENER)?;
+        let next_sweep = shared.clock.now().after(limits::SWEEP_INTERVAL);
+        Ok(Self {
+            shared,
+            workers,
+            servant,
+            listener: Some(listener),
+            accept_after: None,
+            next_sweep,
+        })
+    }
+
+    /// Runs until the stop was requested and every connection is closed, or the deadline after it has passed.
+    pub fn run(mut self) -> Stopped {
+        let mut ready = Ready::new();
+        while !self.shared.stopping.is_requested() {
+            self.step(&mut ready, limits::SWEEP_INTERVAL);
+        }
+        self.stop(&mut ready)
+    }
+
+    fn stop(&mut self, ready: &mut Ready) -> Stopped {
+        // What already waits in the backlog was answered by the kernel in our name: serve it.
+        self.accept();
+        if let Some(listener) = self.listener.take() {
+            let _ = self.shared.poller.remove(&listener);
+        }
+        let deadline = self.shared.clock.now().after(self.shared.bounds.stop_timeout);
+        while self.shared.table.open() > 0 && self.shared.clock.now() < deadline {
+            self.step(ready, STOPPING_INTERVAL);
+            self.shared
+                .table
+                .take_each(|connection| connection.is_idle(), drop);
+        }
+        let mut connections_cut = 0;
+        self.shared.table.take_each(|_| true, |_| connections_cut += 1);
+        Stopped { connections_cut }
+    }
+
+    /// Waits for events and sees to each.
+    fn step(&mut self, ready: &mut Ready, timeout: Duration) {
+        if let Err(error) = self.shared.poller.wait(ready, timeout) {
+            tracing::error!(%error, "waiting for sockets failed");
+        }
+        for token in ready.tokens() {
+            if token == LISTENER {
+                self.accept();
+            } else if let Some(connection) = self.shared.table.take(token) {
+                self.dispatch(connection);
+            }
+        }
+        let now = self.shared.clock.now();
+        if now >= self.next_sweep {
+            self.next_sweep = now.after(limits::SWEEP_INTERVAL);
+            self.sweep(now);
+        }
+        if self.accept_after.is_some_and(|after| now >= after) {
+            self.resume_accepting();
+        }
+    }
+
+    /// Hands a ready connection to a worker, or refuses its requests here when the queue is full.
+    fn dispatch(&mut self, connection: Box<Connection>) {
+        match self.workers.submit(connection) {
+            Ok(()) => {}
+            Err(Refused::Full(connection) | Refused::Stopped(connection)) => self.servant.turn(connection),
+        }
+    }
+
+    fn accept(&mut self) {
+        for _ in 0..limits::ACCEPTS_MAX {
+            let Some(listener) = &self.listener else { return };
+            match listener.accept() {
+                Ok(Some((socket, peer))) => self.welcome(socket, peer),
+                Ok(None) => return,
+                Err(error) => return self.pause_accepting(&error),
+            }
+        }
+    }
+
+    fn welcome(&mut self, socket: Socket, peer: SocketAddr) {
+        let Some(lease) = self.shared.table.lease() else {
+            self.shared.stats.connections_refused.add(1);
+            let mut out = Vec::new();
+            reply::refuse(
+                &Refusal::ConnectionsFull {
+                    limit: self.shared.bounds.connections_max,
+                },
+                Form::CLOSE,
+                &mut out,
+            );
+            // A new socket has room for this; if not, the client sees the connection close.
+            let _ = socket.write(&out);
+            return;
+        };
+        let token = lease.token();
+        if let Err(error) = self.shared.poller.add(&socket, token, Interest::Readable) {
+            tracing::error!(%error, "a connection cannot be watched");
+            return;
+        }
+        let reserved = self.shared.buffers.reserve_none();
+        let mut connection = Box::new(Connection::new(socket, peer.ip(), lease, reserved));
+        connection.deadline = self.shared.clock.now().after(self.shared.bounds.idle_timeout);
+        // Added armed: the event, if it is there already, waits in the poller until this thread asks.
+        if self.shared.table.rest(token, connection, |_| true).is_err() {
+            unreachable!("arming is not tried");
+        }
+    }
+
+    fn pause_accepting(&mut self, error: &std::io::Error) {
+        tracing::warn!(%error, "accepting connections fails; raise the limit of open files (ulimit -n)");
+        if let Some(listener) = &self.listener {
+            let _ = self.shared.poller.remove(listener);
+        }
+        self.accept_after = Some(self.shared.clock.now().after(limits::ACCEPT_PAUSE));
+    }
+
+    fn resume_accepting(&mut self) {
+        self.accept_after = None;
+        if let Some(listener) = &self.listener
+            && let Err(error) = self.shared.poller.add_repeating(listener, LISTENER)
+        {
+            tracing::error!(%error, "the listener cannot be watched");
+        }
+    }
+
+    /// Ends what is past its deadline.
+    fn sweep(&mut self, now: Instant) {
+        let Self { shared, servant, .. } = self;
+        shared.table.take_each(
+            |connection| connection.deadline <= now,
+            |connection| {
+                if !connection.lingering {
+                    shared.stats.connections_timed_out.add(1);
+                }
+                let unfinished_request = connection.request_began.is_some() && !connection.has_unsent();
+                if unfinished_request && connection.fate == Fate::KeepAlive && !connection.lingering {
+                    servant.time_out(connection);
+                }
+            },
+        );
+    }
+}

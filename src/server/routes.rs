@@ -1,0 +1,130 @@
+//! Which request is for what.
+//!
+//! Promises: every path names the methods it takes, in 405's Allow and in the answer to OPTIONS alike.
+//! Leaves to the caller: to do it.
+
+use crate::http::head::Form as TargetForm;
+use crate::http::{Head, Method};
+use crate::monitor::Endpoint;
+
+use super::reply::Refusal;
+
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// Store the metrics of the body.
+    Ingest,
+    /// Show a page.
+    Read(Page),
+    /// Say which methods there are.
+    Options(&'static str),
+}
+
+/// The pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// The process answers.
+    Health,
+    /// The server takes metrics.
+    Ready,
+    /// The statistics as JSON.
+    Stats,
+    /// The statistics for Prometheus.
+    Exposition,
+}
+
+impl Route {
+    /// What the monitor files the request under.
+    #[must_use]
+    pub fn endpoint(self) -> Endpoint {
+        match self {
+            Self::Ingest => Endpoint::Ingest,
+            Self::Read(Page::Health | Page::Ready) => Endpoint::Health,
+            Self::Read(Page::Stats) => Endpoint::Stats,
+            Self::Read(Page::Exposition) => Endpoint::Metrics,
+            Self::Options(_) => Endpoint::Other,
+        }
+    }
+}
+
+const READ_METHODS: &str = "GET, HEAD, OPTIONS";
+const METRICS_METHODS: &str = "GET, HEAD, OPTIONS, POST";
+
+/// Finds what a request is for.
+///
+/// # Errors
+/// Nothing at the path, a method the path does not take, or a POST whose body is not announced or not JSON.
+pub fn find(head: &Head<'_>) -> Result<Route, Refusal> {
+    // RFC 9110 section 9.3.7: the target "*" asks about the server in general.
+    if head.target.form == TargetForm::Asterisk {
+        return Ok(Route::Options(METRICS_METHODS));
+    }
+    let (page, allow) = match head.target.path {
+        b"/metrics" => (metrics_page(head), METRICS_METHODS),
+        b"/health" => (Page::Health, READ_METHODS),
+        b"/ready" => (Page::Ready, READ_METHODS),
+        b"/stats" => (Page::Stats, READ_METHODS),
+        _ => return Err(Refusal::NotFound),
+    };
+    match head.method {
+        Method::Get | Method::Head => Ok(Route::Read(page)),
+        Method::Options => Ok(Route::Options(allow)),
+        Method::Post if allow == METRICS_METHODS => {
+            head.require_length().map_err(Refusal::Http)?;
+            check_content(head)?;
+            Ok(Route::Ingest)
+        }
+        _ => Err(Refusal::MethodNotAllowed(allow)),
+    }
+}
+
+/// Prometheus text unless the client asks for JSON and not for text.
+fn metrics_page(head: &Head<'_>) -> Page {
+    let accept = head.accept.unwrap_or(b"*/*");
+    let names = |wanted: &str| contains_token(accept, wanted);
+    if names("application/json") && !names("text/plain") && !names("application/openmetrics-text") {
+        Page::Stats
+    } else {
+        Page::Exposition
+    }
+}
+
+/// A body without Content-Type is taken as what it must be; `application/x-www-form-urlencoded` too, since
+/// that is what `curl -d` says without being asked. A JSON parser follows either way.
+fn check_content(head: &Head<'_>) -> Result<(), Refusal> {
+    const TAKEN: [&str; 3] = [
+        "application/json",
+        "text/json",
+        "application/x-www-form-urlencoded",
+    ];
+    if head
+        .content_encoding
+        .is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"))
+    {
+        return Err(Refusal::ContentEncoding);
+    }
+    let Some(value) = head.content_type else {
+        return Ok(());
+    };
+    let essence = value
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii();
+    let is_json_suffix = essence.len() > 5 && essence[essence.len() - 5..].eq_ignore_ascii_case(b"+json");
+    if is_json_suffix
+        || TAKEN
+            .iter()
+            .any(|taken| essence.eq_ignore_ascii_case(taken.as_bytes()))
+    {
+        return Ok(());
+    }
+    Err(Refusal::MediaType)
+}
+
+/// Whether a comma-separated list of media ranges names `wanted`, whatever its parameters.
+fn contains_token(list: &[u8], wanted: &str) -> bool {
+    list.split(|byte| *byte == b',')
+        .filter_map(|range| range.split(|byte| *byte == b';').next())
+        .any(|range| range.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
+}

@@ -1,0 +1,475 @@
+//! What a thread does on a connection: read what is there, answer every whole request in it, send.
+//!
+//! Promises: nothing here waits, for the client, the disk or a lock that is held for long. A turn is bounded
+//! in requests and bytes, so that one busy client cannot hold a worker. In steady state nothing is
+//! allocated: buffers belong to the thread and are reused.
+//! Leaves to the caller: which thread. Workers do all of it, the reactor the refusing part when the workers'
+//! queue is full, the log's writer the sending part after a commit.
+
+use std::net::IpAddr;
+
+use crate::clock::Instant;
+use crate::http::{self, Head, Step};
+use crate::ingest::{self, Submission};
+use crate::limits;
+use crate::log::{self, Appended, Refused};
+use crate::metric::Scratch;
+use crate::monitor::{Endpoint, Recorder};
+use crate::net::Transfer;
+use crate::sync::shim::Arc;
+use crate::sync::thread_pool::Worker;
+
+use super::connection::{Broken, Connection, Fate};
+use super::reply::{self, Form, Refusal};
+use super::routes::{self, Route};
+use super::turn::{Outcome, Turn};
+use super::{Shared, pages};
+
+/// The log of the server: its tokens are the connections whose turns wait for it.
+pub type Log = log::Log<Box<Connection>>;
+
+/// The sending half of a thread's work: outcome to bytes to socket, then to rest.
+#[derive(Debug)]
+pub struct Sender {
+    shared: Arc<Shared>,
+    recorder: Recorder,
+    out: Vec<u8>,
+}
+
+impl Sender {
+    /// A sender of its own for one thread.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, recorder: Recorder) -> Self {
+        Self {
+            shared,
+            recorder,
+            out: Vec::with_capacity(limits::READ_BYTES),
+        }
+    }
+
+    /// Says what the turn on `connection` decided, then lays it to rest or closes it.
+    pub fn deliver(&mut self, mut connection: Box<Connection>, outcome: Outcome) {
+        let now = self.shared.clock.now();
+        self.count(&connection, outcome);
+        self.out.clear();
+        connection
+            .turn
+            .settle(outcome, now, &mut self.recorder, &mut self.out);
+        if self.out.is_empty() {
+            return self.shared.rest(connection, now);
+        }
+        match connection.send(&self.out) {
+            Ok(moved) => {
+                self.shared.stats.sent_bytes.add(moved as u64);
+                self.shared.rest(connection, now);
+            }
+            Err(Broken) => drop(connection),
+        }
+        self.out.shrink_to(limits::READ_BYTES);
+    }
+
+    fn count(&self, connection: &Connection, outcome: Outcome) {
+        let (metrics, requests) = (
+            connection.turn.stored_metrics(),
+            connection.turn.stored_requests(),
+        );
+        let stats = &self.shared.stats;
+        match outcome {
+            Outcome::Stored => stats.metrics_acknowledged.add(metrics),
+            Outcome::Refused(log::Refusal::FullOfBytes { .. } | log::Refusal::FullOfBatches { .. }) => {
+                stats.refused_log_full.add(requests);
+            }
+            Outcome::Refused(_) | Outcome::Failed(_) => stats.refused_log_failed.add(requests),
+        }
+    }
+}
+
+/// A thread's whole kit for serving connections.
+#[derive(Debug)]
+pub struct Servant {
+    shared: Arc<Shared>,
+    log: Arc<Log>,
+    sender: Sender,
+    input: Vec<u8>,
+    lines: Vec<u8>,
+    scratch: Scratch,
+    /// Refuse what would need work, because the workers' queue is full.
+    shedding: bool,
+}
+
+/// How serving the bytes at hand ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Served {
+    /// What is left is not a whole request.
+    NeedMore,
+    /// The turn is long enough; whole requests may be left.
+    TurnFull,
+    /// Nothing further on this connection is answered.
+    Last,
+}
+
+/// How reading went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Read {
+    /// There is nothing more now.
+    Drained,
+    /// There may be more.
+    Filled,
+    /// The peer has finished sending.
+    End,
+    /// The peer is gone.
+    Broken,
+}
+
+impl Servant {
+    /// A servant that does all the work.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, log: Arc<Log>, recorder: Recorder) -> Self {
+        let sender = Sender::new(Arc::clone(&shared), recorder);
+        let input = Vec::with_capacity(limits::READ_BYTES);
+        Self {
+            shared,
+            log,
+            sender,
+            input,
+            lines: Vec::new(),
+            scratch: Scratch::default(),
+            shedding: false,
+        }
+    }
+
+    /// A servant that refuses what would need work, for the thread that found the workers' queue full.
+    #[must_use]
+    pub fn shedding(shared: Arc<Shared>, log: Arc<Log>, recorder: Recorder) -> Self {
+        Self {
+            shedding: true,
+            ..Self::new(shared, log, recorder)
+        }
+    }
+
+    /// One turn on a connection that is ready, or that a turn left with a backlog.
+    pub fn turn(&mut self, mut connection: Box<Connection>) {
+        // A turn that panicked may have left lines of a connection that is gone.
+        self.lines.clear();
+        if connection.lingering {
+            return self.drop_input(connection);
+        }
+        if connection.has_unsent() {
+            match connection.resume_sending() {
+                Ok(moved) => self.shared.stats.sent_bytes.add(moved as u64),
+                Err(Broken) => return,
+            }
+            if connection.has_unsent() || connection.fate != Fate::KeepAlive {
+                return self.shared.rest(connection, self.shared.clock.now());
+            }
+        }
+        if self.read_and_serve(&mut connection).is_ok() {
+            self.finish(connection);
+        }
+    }
+
+    fn read_and_serve(&mut self, connection: &mut Connection) -> Result<(), Broken> {
+        // An idle connection has no buffer of its own: it borrows the thread's.
+        let borrowed = connection.partial.is_empty();
+        let mut input = std::mem::take(if borrowed {
+            &mut self.input
+        } else {
+            &mut connection.partial
+        });
+        let result = self.serve_input(connection, &mut input);
+        if borrowed {
+            if result.is_ok() && !input.is_empty() {
+                connection.partial.extend_from_slice(&input);
+            }
+            input.clear();
+            input.shrink_to(limits::READ_BYTES);
+            self.input = input;
+        } else if !input.is_empty() {
+            connection.partial = input;
+        }
+        result
+    }
+
+    /// Reads into `input` and answers the requests in it; leaves there what is not answered.
+    fn serve_input(&mut self, connection: &mut Connection, input: &mut Vec<u8>) -> Result<(), Broken> {
+        let mut read = if std::mem::take(&mut connection.backlog) {
+            Read::Filled
+        } else {
+            self.read(connection, input)
+        };
+        loop {
+            let arrived = self.shared.clock.now();
+            if !input.is_empty() {
+                connection.request_began.get_or_insert(arrived);
+            }
+            let served = self.serve(connection, input, arrived);
+            match (served, read) {
+                (_, Read::Broken) => return Err(Broken),
+                (Served::Last, _) => return Ok(()),
+                (Served::TurnFull, _) => {
+                    connection.backlog = true;
+                    return Ok(());
+                }
+                (Served::NeedMore, Read::End) => {
+                    // The peer may have finished sending and still read: answer, then close.
+                    connection.fate = Fate::Close;
+                    input.clear();
+                    return Ok(());
+                }
+                (Served::NeedMore, Read::Drained) => return Ok(()),
+                (Served::NeedMore, Read::Filled) if self.reserve(connection, input, arrived).is_err() => {
+                    return Ok(());
+                }
+                (Served::NeedMore, Read::Filled) => read = self.read(connection, input),
+            }
+        }
+    }
+
+    /// Reads once, with room for at least a head.
+    fn read(&mut self, connection: &Connection, input: &mut Vec<u8>) -> Read {
+        if input.capacity() - input.len() < limits::READ_BYTES / 4 {
+            input.reserve(limits::READ_BYTES);
+        }
+        let room = input.capacity() - input.len();
+        match connection.socket().read(input) {
+            Transfer::Moved(count) => {
+                self.shared.stats.received_bytes.add(count as u64);
+                if count == room {
+                    Read::Filled
+                } else {
+                    Read::Drained
+                }
+            }
+            Transfer::WouldBlock => Read::Drained,
+            Transfer::End => Read::End,
+            Transfer::Broken(_) => Read::Broken,
+        }
+    }
+
+    /// Answers the whole requests at the start of `input` and removes them.
+    fn serve(&mut self, connection: &mut Connection, input: &mut Vec<u8>, arrived: Instant) -> Served {
+        let mut from = 0;
+        let served = loop {
+            if connection.turn.len() >= limits::TURN_REQUESTS_MAX
+                || self.lines.len() >= limits::TURN_LINE_BYTES
+            {
+                break Served::TurnFull;
+            }
+            if from == input.len() {
+                break Served::NeedMore;
+            }
+            let peer = connection.peer();
+            match connection
+                .exchange
+                .advance(&self.shared.bounds.http, &mut input[from..])
+            {
+                Step::Request { head, body, consumed } => {
+                    let form = Form::of(&head, self.shared.stopping.is_requested());
+                    self.answer(&mut connection.turn, peer, &head, body, form, arrived);
+                    from += consumed;
+                    connection.request_began = (from < input.len()).then_some(arrived);
+                    if !form.keep_alive {
+                        connection.fate = Fate::Close;
+                        break Served::Last;
+                    }
+                }
+                Step::NeedMore {
+                    keep,
+                    head,
+                    send_continue,
+                    ..
+                } => {
+                    let early = head.and_then(|head| self.refuse_early(peer, &head));
+                    if let Some((endpoint, refusal)) = early {
+                        refuse(&mut connection.turn, arrived, endpoint, &refusal, Form::CLOSE);
+                        connection.fate = Fate::Linger;
+                        break Served::Last;
+                    }
+                    if send_continue {
+                        connection.turn.interim(arrived, http::response::CONTINUE);
+                    }
+                    input.truncate(from + keep);
+                    break Served::NeedMore;
+                }
+                Step::Refuse(error) => {
+                    refuse(
+                        &mut connection.turn,
+                        arrived,
+                        Endpoint::Other,
+                        &Refusal::Http(error),
+                        Form::CLOSE,
+                    );
+                    connection.fate = Fate::Linger;
+                    break Served::Last;
+                }
+            }
+        };
+        match served {
+            // What follows the last request is not answered.
+            Served::Last => input.clear(),
+            Served::NeedMore | Served::TurnFull => drop(input.drain(..from)),
+        }
+        served
+    }
+
+    /// Answers one request.
+    fn answer(
+        &mut self,
+        turn: &mut Turn,
+        peer: IpAddr,
+        head: &Head<'_>,
+        body: &[u8],
+        form: Form,
+        arrived: Instant,
+    ) {
+        let route = match routes::find(head) {
+            Ok(route) => route,
+            Err(refusal) => return refuse(turn, arrived, Endpoint::Other, &refusal, form),
+        };
+        match route {
+            Route::Ingest => match self.ingest(peer, head, body, arrived) {
+                Ok(metrics) => turn.ingested(arrived, metrics, form),
+                Err(refusal) => refuse(turn, arrived, Endpoint::Ingest, &refusal, form),
+            },
+            Route::Read(page) => {
+                let figures = self.shared.figures();
+                turn.reply(arrived, route.endpoint(), |out| {
+                    pages::write(page, &figures, form, out)
+                });
+            }
+            Route::Options(allow) => {
+                turn.reply(arrived, route.endpoint(), |out| reply::options(allow, form, out));
+            }
+        }
+    }
+
+    /// The data path: see [`crate::ingest`]. The lines wait for the end of the turn.
+    fn ingest(&mut self, peer: IpAddr, head: &Head<'_>, body: &[u8], now: Instant) -> Result<u32, Refusal> {
+        if self.shedding {
+            self.shared.stats.refused_queue_full.add(1);
+            return Err(Refusal::QueueFull {
+                limit: self.shared.bounds.queue_jobs_max,
+            });
+        }
+        let arrival = self.shared.clock.wall();
+        let submission = Submission {
+            credential: head.authorization,
+            peer,
+            body,
+            now,
+            arrival,
+        };
+        let accepted = self
+            .shared
+            .ingest
+            .run(&submission, &mut self.scratch, &mut self.lines);
+        if let Err(ingest::Refusal::RateLimited { .. }) = accepted {
+            self.shared.stats.refused_rate_limited.add(1);
+        }
+        Ok(accepted?)
+    }
+
+    /// What a request whose body is not here yet is refused for already, so that the body need not come.
+    fn refuse_early(&self, peer: IpAddr, head: &Head<'_>) -> Option<(Endpoint, Refusal)> {
+        match routes::find(head) {
+            Ok(Route::Ingest) => {
+                let refusal = self.shared.ingest.identify(head.authorization, peer).err()?;
+                Some((Endpoint::Ingest, refusal.into()))
+            }
+            Ok(_) => None,
+            Err(refusal) => Some((Endpoint::Other, refusal)),
+        }
+    }
+
+    /// Reserves memory for twice what a request has so far; refuses it when there is none.
+    fn reserve(&mut self, connection: &mut Connection, input: &mut Vec<u8>, now: Instant) -> Result<(), ()> {
+        let Err(exhausted) = connection.reserved.resize(input.len() * 2) else {
+            return Ok(());
+        };
+        refuse(
+            &mut connection.turn,
+            now,
+            Endpoint::Other,
+            &Refusal::BuffersFull(exhausted),
+            Form::CLOSE,
+        );
+        connection.fate = Fate::Linger;
+        input.clear();
+        Err(())
+    }
+
+    /// Ends a turn: lines to the log, with the connection as token, or else replies to the client.
+    fn finish(&mut self, mut connection: Box<Connection>) {
+        if connection.partial.is_empty() {
+            connection.partial = Vec::new();
+        }
+        let held = connection.partial.capacity();
+        if let Err(exhausted) = connection.reserved.resize(held) {
+            let now = self.shared.clock.now();
+            refuse(
+                &mut connection.turn,
+                now,
+                Endpoint::Other,
+                &Refusal::BuffersFull(exhausted),
+                Form::CLOSE,
+            );
+            connection.fate = Fate::Linger;
+            connection.partial = Vec::new();
+        }
+        if self.lines.is_empty() {
+            return self.sender.deliver(connection, Outcome::Stored);
+        }
+        let records = u32::try_from(connection.turn.stored_metrics()).unwrap_or(u32::MAX);
+        let appended = self.log.append(&self.lines, records, connection);
+        self.lines.clear();
+        self.lines.shrink_to(2 * limits::TURN_LINE_BYTES);
+        match appended {
+            Ok(Appended::Pending(_)) => {}
+            Ok(Appended::Acknowledged(connection)) => self.sender.deliver(connection, Outcome::Stored),
+            Err(Refused { token, refusal }) => self.sender.deliver(token, Outcome::Refused(refusal)),
+        }
+    }
+
+    /// Answers a request that was not whole in time.
+    pub fn time_out(&mut self, mut connection: Box<Connection>) {
+        let refusal = Refusal::TimedOut(self.shared.bounds.request_timeout);
+        refuse(
+            &mut connection.turn,
+            self.shared.clock.now(),
+            Endpoint::Other,
+            &refusal,
+            Form::CLOSE,
+        );
+        connection.fate = Fate::Linger;
+        connection.partial = Vec::new();
+        self.sender.deliver(connection, Outcome::Stored);
+    }
+
+    /// Reads and drops what the peer of a refused request still sends.
+    fn drop_input(&mut self, connection: Box<Connection>) {
+        // A bounded number of reads in one turn; a fast sender gets the next ones in its next turn, until the
+        // deadline.
+        for _ in 0..8 {
+            self.input.clear();
+            match connection.socket().read(&mut self.input) {
+                Transfer::Moved(_) => {}
+                Transfer::WouldBlock => break,
+                Transfer::End | Transfer::Broken(_) => return,
+            }
+        }
+        self.input.clear();
+        self.shared.rest(connection, self.shared.clock.now());
+    }
+}
+
+impl Worker for Servant {
+    type Job = Box<Connection>;
+
+    fn run(&mut self, connection: Box<Connection>) {
+        self.turn(connection);
+    }
+}
+
+fn refuse(turn: &mut Turn, arrived: Instant, endpoint: Endpoint, refusal: &Refusal, form: Form) {
+    turn.reply(arrived, endpoint, |out| reply::refuse(refusal, form, out));
+}

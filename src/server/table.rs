@@ -1,0 +1,160 @@
+//! The connections at rest: those that wait for their client and hold no worker.
+//!
+//! Promises: a connection is either here or with exactly one thread; taking it is what makes it yours. The
+//! number of connections is bounded: each holds a [`Lease`] of a slot from its first moment to its last,
+//! and gives it back when dropped, also by a panic.
+//! Leaves to the caller: to arm the socket under [`Table::rest`]'s lock, so that the event cannot come
+//! before the connection is here.
+
+use crate::net::Token;
+use crate::stats::Stats;
+use crate::sync::shim::{Arc, Mutex};
+
+/// Slots for connections of type `C`.
+#[derive(Debug)]
+pub struct Table<C> {
+    slots: Vec<Mutex<Option<C>>>,
+    free: Mutex<Vec<u32>>,
+    stats: Arc<Stats>,
+}
+
+/// The right to a slot, and a place among the connections that may be open.
+#[derive(Debug)]
+pub struct Lease<C> {
+    table: Arc<Table<C>>,
+    slot: u32,
+}
+
+impl<C> Table<C> {
+    /// `slots` empty slots.
+    #[must_use]
+    pub fn new(slots: usize, stats: Arc<Stats>) -> Self {
+        let slots = u32::try_from(slots).expect("config bounds connections_max");
+        Self {
+            slots: (0..slots).map(|_| Mutex::new(None)).collect(),
+            // Low slots first, so that a sweep of few connections touches few lines.
+            free: Mutex::new((0..slots).rev().collect()),
+            stats,
+        }
+    }
+
+    /// A slot for a new connection, or `None` when all are leased.
+    #[must_use]
+    pub fn lease(self: &Arc<Self>) -> Option<Lease<C>> {
+        let slot = self.free.lock().pop()?;
+        self.stats.connections_accepted.add(1);
+        Some(Lease {
+            table: Arc::clone(self),
+            slot,
+        })
+    }
+
+    /// Connections open: at rest or with a thread.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.slots.len() - self.free.lock().len()
+    }
+
+    /// Lays `connection` to rest in the slot of `token` and calls `arm` on it before anyone can take it. When
+    /// `arm` fails the connection comes back.
+    ///
+    /// # Errors
+    /// The connection, when it could not be armed.
+    pub fn rest(&self, token: Token, connection: C, arm: impl FnOnce(&C) -> bool) -> Result<(), C> {
+        let mut slot = self.slot(token).lock();
+        debug_assert!(slot.is_none(), "one connection a slot");
+        if !arm(&connection) {
+            return Err(connection);
+        }
+        *slot = Some(connection);
+        Ok(())
+    }
+
+    /// Takes the connection at rest under `token`; `None` when it is with a thread or gone.
+    #[must_use]
+    pub fn take(&self, token: Token) -> Option<C> {
+        self.slot(token).lock().take()
+    }
+
+    /// Takes every connection at rest that `wanted` points out, and hands it to `taken` outside the lock.
+    pub fn take_each(&self, mut wanted: impl FnMut(&C) -> bool, mut taken: impl FnMut(C)) {
+        for slot in &self.slots {
+            let found = slot.lock().take_if(|connection| wanted(connection));
+            if let Some(connection) = found {
+                taken(connection);
+            }
+        }
+    }
+
+    fn slot(&self, token: Token) -> &Mutex<Option<C>> {
+        let index = usize::try_from(token).expect("tokens are slot numbers");
+        &self.slots[index]
+    }
+}
+
+impl<C> Lease<C> {
+    /// The token of the slot.
+    #[must_use]
+    pub fn token(&self) -> Token {
+        Token::from(self.slot)
+    }
+}
+
+impl<C> Drop for Lease<C> {
+    fn drop(&mut self) {
+        self.table.stats.connections_closed.add(1);
+        self.table.free.lock().push(self.slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(slots: usize) -> Arc<Table<&'static str>> {
+        Arc::new(Table::new(slots, Arc::new(Stats::default())))
+    }
+
+    #[test]
+    fn leases_are_bounded_and_come_back_when_dropped() {
+        let table = table(2);
+        let first = table.lease().expect("a slot");
+        let second = table.lease().expect("a slot");
+        assert!(table.lease().is_none());
+        assert_eq!((table.open(), table.stats.connections_open()), (2, 2));
+        let token = first.token();
+        drop(first);
+        assert_eq!((table.open(), table.stats.connections_open()), (1, 1));
+        assert_eq!(table.lease().expect("the slot again").token(), token);
+        drop(second);
+    }
+
+    #[test]
+    fn a_connection_is_taken_once() {
+        let table = table(1);
+        let lease = table.lease().expect("a slot");
+        assert_eq!(table.take(lease.token()), None);
+        table.rest(lease.token(), "c", |_| true).expect("armed");
+        assert_eq!(table.take(lease.token()), Some("c"));
+        assert_eq!(table.take(lease.token()), None);
+        assert_eq!(table.rest(lease.token(), "c", |_| false), Err("c"));
+        assert_eq!(table.take(lease.token()), None);
+    }
+
+    #[test]
+    fn take_each_takes_what_is_wanted_only() {
+        let table = table(3);
+        let leases: Vec<_> = ["a", "b", "c"]
+            .map(|name| {
+                let lease = table.lease().expect("a slot");
+                table.rest(lease.token(), name, |_| true).expect("armed");
+                lease
+            })
+            .into();
+        let mut taken = Vec::new();
+        table.take_each(|name| *name != "b", |name| taken.push(name));
+        taken.sort_unstable();
+        assert_eq!(taken, ["a", "c"]);
+        assert_eq!(table.take(leases[1].token()), Some("b"));
+    }
+}

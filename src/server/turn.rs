@@ -1,0 +1,157 @@
+//! What a worker decided in one turn on a connection, before it may be said.
+//!
+//! A turn answers every whole request that had arrived. The replies go out in order, and a success must not
+//! go out before its lines are at the configured level. So a turn is a list of decisions; only
+//! [`Turn::settle`], which takes the log's outcome, makes bytes of it.
+//!
+//! Promises: no reply of success exists as bytes before the outcome is known; replies keep the order of the
+//! requests. Leaves to the caller: to settle each turn exactly once.
+
+use crate::clock::Instant;
+use crate::log;
+use crate::monitor::{Endpoint, Event, Recorder};
+
+use super::reply::{self, Form, Refusal};
+
+/// The log's word on a turn's lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// They are at the configured level, or there were none.
+    Stored,
+    /// They were not accepted.
+    Refused(log::Refusal),
+    /// They were accepted and could not be stored.
+    Failed(log::Failure),
+}
+
+/// The decisions of one turn.
+#[derive(Debug, Default)]
+pub struct Turn {
+    decisions: Vec<Decision>,
+    bytes: Vec<u8>,
+    stored_metrics: u64,
+    stored_requests: u64,
+}
+
+#[derive(Debug)]
+struct Decision {
+    arrived: Instant,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// So many of the ready bytes go out whatever the log says; an interim reply has no event.
+    Ready {
+        length: usize,
+        event: Option<(Endpoint, u16)>,
+    },
+    /// A success once the lines are stored.
+    Ingested { metrics: u32, form: Form },
+}
+
+impl Turn {
+    /// Whether nothing was decided.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.decisions.is_empty()
+    }
+
+    /// Requests and interim replies decided so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.decisions.len()
+    }
+
+    /// Metrics whose success hangs on the log.
+    #[must_use]
+    pub fn stored_metrics(&self) -> u64 {
+        self.stored_metrics
+    }
+
+    /// Requests whose success hangs on the log.
+    #[must_use]
+    pub fn stored_requests(&self) -> u64 {
+        self.stored_requests
+    }
+
+    /// A reply that is true already, written by `write`, which answers with its status.
+    pub fn reply(&mut self, arrived: Instant, endpoint: Endpoint, write: impl FnOnce(&mut Vec<u8>) -> u16) {
+        let before = self.bytes.len();
+        let status = write(&mut self.bytes);
+        let kind = Kind::Ready {
+            length: self.bytes.len() - before,
+            event: Some((endpoint, status)),
+        };
+        self.decisions.push(Decision { arrived, kind });
+    }
+
+    /// An interim reply (`100 Continue`).
+    pub fn interim(&mut self, arrived: Instant, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.decisions.push(Decision {
+            arrived,
+            kind: Kind::Ready {
+                length: bytes.len(),
+                event: None,
+            },
+        });
+    }
+
+    /// A success, once the log says so.
+    pub fn ingested(&mut self, arrived: Instant, metrics: u32, form: Form) {
+        self.stored_metrics += u64::from(metrics);
+        self.stored_requests += 1;
+        self.decisions.push(Decision {
+            arrived,
+            kind: Kind::Ingested { metrics, form },
+        });
+    }
+
+    /// Turns the decisions into the bytes to send, appended to `out`, and records their events. The turn is
+    /// empty afterwards and keeps its memory.
+    pub fn settle(&mut self, outcome: Outcome, now: Instant, recorder: &mut Recorder, out: &mut Vec<u8>) {
+        let mut ready = self.bytes.as_slice();
+        for Decision { arrived, kind } in self.decisions.drain(..) {
+            let latency = now.since(arrived);
+            match kind {
+                Kind::Ready { length, event } => {
+                    let (bytes, rest) = ready.split_at(length);
+                    out.extend_from_slice(bytes);
+                    ready = rest;
+                    if let Some((endpoint, status)) = event {
+                        recorder.record(Event {
+                            endpoint,
+                            status,
+                            latency,
+                        });
+                    }
+                }
+                Kind::Ingested { metrics, form } => {
+                    let status = write_ingested(outcome, metrics, form, out);
+                    recorder.record(Event {
+                        endpoint: Endpoint::Ingest,
+                        status,
+                        latency,
+                    });
+                }
+            }
+        }
+        debug_assert!(ready.is_empty(), "every ready byte belongs to a decision");
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES);
+        self.stored_metrics = 0;
+        self.stored_requests = 0;
+    }
+}
+
+/// Memory for ready bytes that an idle connection may keep.
+const KEPT_BYTES: usize = 256;
+
+fn write_ingested(outcome: Outcome, metrics: u32, form: Form, out: &mut Vec<u8>) -> u16 {
+    match outcome {
+        Outcome::Stored => reply::ingested(metrics, form, out),
+        Outcome::Refused(refusal) => reply::refuse(&Refusal::LogRefused(refusal), form, out),
+        Outcome::Failed(failure) => reply::refuse(&Refusal::LogFailed(failure), form, out),
+    }
+}
