@@ -1,1 +1,275 @@
-//! app
+//! The whole server: started in order, stopped in reverse.
+//!
+//! Promises: after [`App::start`] the address is bound and requests are served; [`App::stop`] refuses new
+//! connections, finishes what is in flight, drains the workers, then the log, and only then returns, so
+//! that nothing acknowledged is lost. A deadline bounds the wait for clients; the log is drained whatever
+//! it takes.
+//! Leaves to the caller: when to stop.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use crate::admission::auth::{Authenticator, TokenTable, TokenTableError};
+use crate::admission::rate_limit::RateLimits;
+use crate::clock::SystemClock;
+use crate::config::{AckLevel, Config};
+use crate::http;
+use crate::ingest::Ingest;
+use crate::limits;
+use crate::log::{self, fs::SystemDisk};
+use crate::metric;
+use crate::monitor::Monitor;
+use crate::net::{Listener, raise_open_files_limit};
+use crate::server::reactor::{Reactor, Stopped, Workers};
+use crate::server::servant::{Log, Sender, Servant};
+use crate::server::turn::Outcome;
+use crate::server::{Bounds, Shared, Threads};
+use crate::stats::Stats;
+use crate::sync::shim::Arc;
+use crate::sync::shim::thread::{self, JoinHandle};
+use crate::sync::stop::Stop;
+use crate::sync::thread_pool::ThreadPool;
+
+/// Descriptors besides connections: the log, the poller, standard streams, libraries.
+const OTHER_FILES: u64 = 64;
+
+/// A running server.
+#[derive(Debug)]
+pub struct App {
+    shared: Arc<Shared>,
+    workers: Arc<Workers>,
+    log: Arc<Log>,
+    reactor: JoinHandle<Stopped>,
+    housekeeper: JoinHandle<()>,
+    housekeeping_stop: Arc<Stop>,
+    address: SocketAddr,
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; choose another with --listen")]
+    Listen {
+        /// The address wanted.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The log cannot be opened.
+    #[error("{0}; choose another directory with --data-dir")]
+    Log(#[from] log::OpenError),
+    /// The tokens cannot be read.
+    #[error("cannot read --tokens-file {path}: {source}")]
+    TokensFile {
+        /// The file wanted.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The tokens are not what they must be.
+    #[error("--tokens-file {path}: {source}")]
+    Tokens {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: TokenTableError,
+    },
+    /// The system gives no random bytes, which keep credentials apart.
+    #[error("cannot start: no random bytes: {0}")]
+    Random(getrandom::Error),
+    /// The system refuses descriptors or threads.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// What a stop did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StopReport {
+    /// Connections cut off because they were not done at the deadline.
+    pub connections_cut: usize,
+    /// Metrics acknowledged since the start.
+    pub metrics_acknowledged: u64,
+    /// Whether everything accepted by the log is in the file.
+    pub log_complete: bool,
+}
+
+impl App {
+    /// Starts everything: listener, log, workers, reactor.
+    ///
+    /// # Errors
+    /// [`StartError`]; what had been started is stopped again.
+    pub fn start(config: &Config) -> Result<Self, StartError> {
+        warn_of_few_files(config);
+        let authenticator = authenticator(config)?;
+        let listener = Listener::bind(config.listen).map_err(|source| StartError::Listen {
+            address: config.listen,
+            source,
+        })?;
+        let address = listener.address();
+        let stats = Arc::new(Stats::default());
+        // The workers, the reactor and the log's writer answer requests.
+        let (monitor, mut recorders) = Monitor::new(config.workers + 2, &stats);
+        let shared = Arc::new(Shared::new(
+            bounds(config),
+            ingest(config, authenticator),
+            monitor,
+            stats,
+        )?);
+        let mut recorder = move || recorders.pop().expect("one for each thread that answers");
+        let log = Arc::new(open_log(
+            config,
+            shared.clock,
+            Sender::new(Arc::clone(&shared), recorder()),
+        )?);
+        let servants = (0..config.workers)
+            .map(|_| Servant::new(Arc::clone(&shared), Arc::clone(&log), recorder()))
+            .collect();
+        let workers = Arc::new(ThreadPool::start("worker", servants, config.queue_jobs_max)?);
+        *shared.threads.lock() = Some(Threads {
+            workers: Arc::clone(&workers),
+            log: Arc::clone(&log),
+        });
+        let servant = Servant::shedding(Arc::clone(&shared), Arc::clone(&log), recorder());
+        let reactor = Reactor::new(Arc::clone(&shared), Arc::clone(&workers), servant, listener)?;
+        let reactor = thread::spawn("reactor", move || reactor.run())?;
+        let housekeeping_stop = Arc::new(Stop::new());
+        let housekeeper = {
+            let (shared, stop) = (Arc::clone(&shared), Arc::clone(&housekeeping_stop));
+            thread::spawn("housekeeper", move || keep_house(&shared, &stop))?
+        };
+        Ok(Self {
+            shared,
+            workers,
+            log,
+            reactor,
+            housekeeper,
+            housekeeping_stop,
+            address,
+        })
+    }
+
+    /// The address in force.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops in the reverse order of starting.
+    #[must_use]
+    pub fn stop(self) -> StopReport {
+        self.shared.stopping.request();
+        self.shared.poller.wake();
+        let stopped = self.reactor.join().unwrap_or(Stopped { connections_cut: 0 });
+        self.workers.drain();
+        self.log.drain();
+        self.housekeeping_stop.request();
+        // It has no result; a panic of it was reported when it happened.
+        let _ = self.housekeeper.join();
+        *self.shared.threads.lock() = None;
+        StopReport {
+            connections_cut: stopped.connections_cut,
+            metrics_acknowledged: self.shared.stats.metrics_acknowledged.get(),
+            log_complete: !matches!(self.log.status().refusing, Some(log::Refusal::Poisoned(_))),
+        }
+    }
+}
+
+/// Collects the request events and forgets idle clients, until told to stop.
+fn keep_house(shared: &Shared, stop: &Stop) {
+    let mut next_sweep = shared.clock.now().after(limits::RATE_WINDOW);
+    while !stop.wait_timeout(limits::COLLECT_INTERVAL) {
+        shared.monitor.collect();
+        let now = shared.clock.now();
+        if now >= next_sweep {
+            next_sweep = now.after(limits::RATE_WINDOW);
+            shared.ingest.sweep(now);
+        }
+    }
+}
+
+fn warn_of_few_files(config: &Config) {
+    let (limit, wanted) = (
+        raise_open_files_limit(),
+        config.connections_max as u64 + OTHER_FILES,
+    );
+    if limit < wanted {
+        tracing::warn!(
+            limit,
+            wanted,
+            "the limit of open files is below connections_max; raise it (ulimit -n) or lower --connections-max"
+        );
+    }
+}
+
+fn authenticator(config: &Config) -> Result<Authenticator, StartError> {
+    let table = match &config.tokens_file {
+        None => None,
+        Some(path) => Some(token_table(path)?),
+    };
+    Authenticator::new(table.as_ref()).map_err(StartError::Random)
+}
+
+fn token_table(path: &Path) -> Result<TokenTable, StartError> {
+    let text = std::fs::read_to_string(path).map_err(|source| StartError::TokensFile {
+        path: path.to_owned(),
+        source,
+    })?;
+    TokenTable::parse(&text).map_err(|source| StartError::Tokens {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn ingest(config: &Config, authenticator: Authenticator) -> Ingest {
+    let rate = RateLimits {
+        requests_max: config.client_requests_per_second_max,
+        clients_max: config.clients_max,
+        stripes: limits::CLIENT_STRIPES,
+    };
+    Ingest::new(
+        authenticator,
+        rate,
+        metric::Limits {
+            batch_metrics_max: config.batch_metrics_max,
+        },
+    )
+}
+
+fn bounds(config: &Config) -> Bounds {
+    Bounds {
+        http: http::Limits {
+            head_bytes_max: config.head_bytes_max,
+            body_bytes_max: config.body_bytes_max,
+            ..http::Limits::default()
+        },
+        connections_max: config.connections_max,
+        queue_jobs_max: config.queue_jobs_max,
+        request_buffer_bytes_max: config.request_buffer_bytes_max,
+        idle_timeout: config.idle_timeout,
+        request_timeout: config.request_timeout,
+        write_timeout: config.write_timeout,
+        stop_timeout: config.stop_timeout,
+    }
+}
+
+/// Opens the log; its writer sends the replies of what it has stored.
+fn open_log(config: &Config, clock: SystemClock, mut sender: Sender) -> Result<Log, log::OpenError> {
+    let settings = log::Settings {
+        directory: config.data_dir.clone(),
+        level: match config.ack_level {
+            AckLevel::Queued => log::Level::Queued,
+            AckLevel::Written => log::Level::Written,
+            AckLevel::Synced => log::Level::Synced,
+        },
+        queue_bytes_max: config.log_queue_bytes_max,
+        queue_batches_max: config.log_queue_batches_max,
+        flush_interval_ms: config.flush_interval_ms,
+    };
+    let deliver = move |connection, outcome| match outcome {
+        log::Outcome::Written(_) => sender.deliver(connection, Outcome::Stored),
+        log::Outcome::Failed(failure) => sender.deliver(connection, Outcome::Failed(failure)),
+    };
+    Log::open(&SystemDisk, &settings, move || clock.now(), deliver)
+}

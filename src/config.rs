@@ -130,8 +130,7 @@ pub struct Config {
     pub listen: SocketAddr,
     pub data_dir: PathBuf,
     pub ack_level: AckLevel,
-    /// `None` leaves flushing to the kernel.
-    pub flush_interval: Option<Duration>,
+    pub flush_interval_ms: u64,
     pub log_queue_bytes_max: usize,
     pub log_queue_batches_max: usize,
     pub workers: usize,
@@ -193,8 +192,12 @@ impl Settings {
             listen: self.listen,
             data_dir: self.data_dir,
             ack_level: self.ack_level,
-            flush_interval: optional_time("flush-interval-ms", self.flush_interval_ms)?,
-            log_queue_bytes_max: within("log-queue-bytes-max", self.log_queue_bytes_max, 64 * 1024..=64 * GIB)?,
+            flush_interval_ms: millis("flush-interval-ms", self.flush_interval_ms, 0)?,
+            log_queue_bytes_max: within(
+                "log-queue-bytes-max",
+                self.log_queue_bytes_max,
+                64 * 1024..=64 * GIB,
+            )?,
             log_queue_batches_max: within("log-queue-batches-max", self.log_queue_batches_max, 1..=1 << 24)?,
             workers: match within("workers", self.workers, 0..=limits::WORKERS_MAX)? {
                 0 => cores.clamp(1, limits::WORKERS_MAX),
@@ -211,7 +214,11 @@ impl Settings {
             )?,
             batch_metrics_max: within("batch-metrics-max", self.batch_metrics_max, 1..=10_000_000)?,
             client_requests_per_second_max: NonZeroU32::new(self.client_requests_per_second_max),
-            clients_max: within("clients-max", self.clients_max, limits::CLIENT_STRIPES..=100_000_000)?,
+            clients_max: within(
+                "clients-max",
+                self.clients_max,
+                limits::CLIENT_STRIPES..=100_000_000,
+            )?,
             tokens_file: self.tokens_file,
             idle_timeout: time("idle-timeout-ms", self.idle_timeout_ms)?,
             request_timeout: time("request-timeout-ms", self.request_timeout_ms)?,
@@ -226,18 +233,21 @@ impl Settings {
 }
 
 impl Config {
-    /// Bytes of lines that the largest allowed body can become: its text once, and for each metric the
-    /// members that a line has and a body need not have.
-    fn request_line_bytes_max(&self) -> usize {
+    /// Bytes of lines that a turn can make: it ends once it has `TURN_LINE_BYTES`, and the request that takes
+    /// it there may have the largest body: its text once, and for each metric the members that a line has and
+    /// a body need not have.
+    fn turn_line_bytes_max(&self) -> usize {
         const ADDED_BYTES_MAX: usize = 128;
-        self.body_bytes_max + ADDED_BYTES_MAX * self.batch_metrics_max.min(self.body_bytes_max / 2)
+        limits::TURN_LINE_BYTES
+            + self.body_bytes_max
+            + ADDED_BYTES_MAX * self.batch_metrics_max.min(self.body_bytes_max / 2)
     }
 
     fn check_relations(&self) -> Result<(), ConfigError> {
         at_least(
             "log-queue-bytes-max",
             self.log_queue_bytes_max,
-            self.request_line_bytes_max(),
+            self.turn_line_bytes_max(),
             "a request of body-bytes-max with batch-metrics-max metrics must fit the log's queue",
         )?;
         at_least(
@@ -254,30 +264,46 @@ fn within(setting: &'static str, seen: usize, range: RangeInclusive<usize>) -> R
         return Ok(seen);
     }
     let (least, most) = (*range.start() as u64, *range.end() as u64);
-    Err(ConfigError::Range { setting, seen: seen as u64, least, most })
+    Err(ConfigError::Range {
+        setting,
+        seen: seen as u64,
+        least,
+        most,
+    })
 }
 
-fn at_least(setting: &'static str, seen: usize, least: usize, reason: &'static str) -> Result<(), ConfigError> {
+fn at_least(
+    setting: &'static str,
+    seen: usize,
+    least: usize,
+    reason: &'static str,
+) -> Result<(), ConfigError> {
     if seen >= least {
         return Ok(());
     }
-    Err(ConfigError::Relation { setting, seen: seen as u64, least: least as u64, reason })
+    Err(ConfigError::Relation {
+        setting,
+        seen: seen as u64,
+        least: least as u64,
+        reason,
+    })
 }
 
 fn time(setting: &'static str, seen: u64) -> Result<Duration, ConfigError> {
-    let (least, most) = (1, limits::TIMEOUT_MS_MAX);
-    if (least..=most).contains(&seen) {
-        return Ok(Duration::from_millis(seen));
-    }
-    Err(ConfigError::Range { setting, seen, least, most })
+    millis(setting, seen, 1).map(Duration::from_millis)
 }
 
-fn optional_time(setting: &'static str, seen: u64) -> Result<Option<Duration>, ConfigError> {
-    match seen {
-        0 => Ok(None),
-        seen if seen <= limits::TIMEOUT_MS_MAX => Ok(Some(Duration::from_millis(seen))),
-        seen => Err(ConfigError::Range { setting, seen, least: 0, most: limits::TIMEOUT_MS_MAX }),
+fn millis(setting: &'static str, seen: u64, least: u64) -> Result<u64, ConfigError> {
+    let most = limits::TIMEOUT_MS_MAX;
+    if (least..=most).contains(&seen) {
+        return Ok(seen);
     }
+    Err(ConfigError::Range {
+        setting,
+        seen,
+        least,
+        most,
+    })
 }
 
 #[cfg(test)]
@@ -300,13 +326,19 @@ mod tests {
         let config = settings(&[]).check(2).expect("the defaults");
         assert_eq!(config.workers, 2);
         assert_eq!(config.ack_level, AckLevel::Written);
-        assert_eq!(config.flush_interval, Some(Duration::from_secs(1)));
+        assert_eq!(config.flush_interval_ms, 1000);
     }
 
     #[test]
     fn a_value_out_of_range_names_the_setting_the_value_and_the_range() {
-        assert_eq!(refusal(&["--queue-jobs-max", "0"]), "--queue-jobs-max is 0: it must be from 1 to 1048576");
-        assert_eq!(refusal(&["--idle-timeout-ms", "0"]), "--idle-timeout-ms is 0: it must be from 1 to 86400000");
+        assert_eq!(
+            refusal(&["--queue-jobs-max", "0"]),
+            "--queue-jobs-max is 0: it must be from 1 to 1048576"
+        );
+        assert_eq!(
+            refusal(&["--idle-timeout-ms", "0"]),
+            "--idle-timeout-ms is 0: it must be from 1 to 86400000"
+        );
         assert_eq!(
             refusal(&["--flush-interval-ms", "86400001"]),
             "--flush-interval-ms is 86400001: it must be from 0 to 86400000"
@@ -315,17 +347,33 @@ mod tests {
 
     #[test]
     fn the_largest_request_must_fit_the_queues() {
-        let text = refusal(&["--body-bytes-max", "67108864", "--request-buffer-bytes-max", "134217728"]);
-        assert!(text.starts_with("--log-queue-bytes-max is 33554432: it must be at least "), "{text}");
+        let text = refusal(&[
+            "--body-bytes-max",
+            "67108864",
+            "--request-buffer-bytes-max",
+            "134217728",
+        ]);
+        assert!(
+            text.starts_with("--log-queue-bytes-max is 33554432: it must be at least "),
+            "{text}"
+        );
         let text = refusal(&["--request-buffer-bytes-max", "65536"]);
-        assert!(text.starts_with("--request-buffer-bytes-max is 65536: it must be at least "), "{text}");
+        assert!(
+            text.starts_with("--request-buffer-bytes-max is 65536: it must be at least "),
+            "{text}"
+        );
     }
 
     #[test]
     fn zero_means_no_limit_where_the_help_says_so() {
-        let config = settings(&["--client-requests-per-second-max", "0", "--flush-interval-ms", "0"]);
+        let config = settings(&[
+            "--client-requests-per-second-max",
+            "0",
+            "--flush-interval-ms",
+            "0",
+        ]);
         let config = config.check(2).expect("checked");
         assert_eq!(config.client_requests_per_second_max, None);
-        assert_eq!(config.flush_interval, None);
+        assert_eq!(config.flush_interval_ms, 0);
     }
 }

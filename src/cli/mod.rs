@@ -1,6 +1,9 @@
-//! The command line: `metricstream load`.
+//! The command line: one program, a subcommand for each thing it does.
 //!
-//! Promises: a bad flag is one clear message and exit code 2. Leaves to the commands: everything else.
+//! Promises: what cannot be done is one clear line on standard error and a non-zero exit code: 2 for bad
+//! flags and settings; the commands say what else they answer with.
+
+pub mod serve;
 
 pub mod load;
 
@@ -10,7 +13,7 @@ use clap::{Parser, Subcommand};
 
 /// A metrics ingestion server whose promises can be checked.
 #[derive(Debug, Parser)]
-#[command(name = "metricstream", version)]
+#[command(name = "metricstream", version, about, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -18,13 +21,16 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Load(load::LoadArgs),
+    /// Take metrics over HTTP and append them to metrics.jsonl
+    Serve(Box<serve::ServeArgs>),
+    Load(Box<load::LoadArgs>),
 }
 
 /// Parses the arguments, runs the command and answers with its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Load(args) => load::run(args),
+        Command::Serve(args) => serve::run(*args),
+        Command::Load(args) => load::run(*args),
     }
 }
