@@ -1,0 +1,21 @@
+# Each recipe is one plain command; run `just` for this list.
+
+_list:
+    @just --list --unsorted
+
+# run the server
+serve *flags:
+    cargo run --release -- serve {{flags}}
+
+# every ordinary test
+test:
+    cargo test --workspace
+
+# format and lints
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# everything the gate runs
+ci:
+    .ci/run
