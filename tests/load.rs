@@ -32,6 +32,8 @@ enum Act {
     Nonsense,
     /// Replies before it has read the body, then reads it.
     RefuseEarly,
+    /// Replies before it has read the body, and closes without reading it: the kernel resets the connection.
+    RefuseAndLeave,
     /// Never replies.
     Silence,
     /// Replies after this long; nobody else is served meanwhile.
@@ -147,9 +149,12 @@ fn serve(stream: TcpStream, script: Script, seen: &Mutex<Seen>) -> std::io::Resu
             .parse()
             .expect("a number");
         let act = choose(script, field("Authorization:"), &mut seen.lock());
-        if act == Act::RefuseEarly {
+        if matches!(act, Act::RefuseEarly | Act::RefuseAndLeave) {
             let reply = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
             reader.get_mut().write_all(reply)?;
+            if act == Act::RefuseAndLeave {
+                return Ok(());
+            }
             std::io::copy(&mut reader, &mut std::io::sink())?;
             return Ok(());
         }
@@ -215,7 +220,7 @@ fn act_on(act: Act, metrics: u64, stream: &mut TcpStream, seen: &Mutex<Seen>) ->
             stream.write_all(b"what?\r\n\r\n")?;
             return Ok(false);
         }
-        Act::Silence | Act::RefuseEarly => {
+        Act::Silence | Act::RefuseEarly | Act::RefuseAndLeave => {
             std::io::copy(stream, &mut std::io::sink())?;
             return Ok(false);
         }

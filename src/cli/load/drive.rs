@@ -369,16 +369,11 @@ impl<'a> Generator<'a> {
 
     fn sent(&mut self, index: usize, end: Transfer) -> Next {
         let seat = &mut self.seats[index];
-        if let Transfer::Broken(kind) = end {
-            // The server may have said why before it closed.
+        if let Transfer::Broken(_) = end {
+            // The poller reports a broken socket as readable, and the server may have said why before it
+            // closed: reading finds the reply or the failure.
             seat.unsent.clear();
-            return match self.read(index) {
-                Next::Wait => {
-                    let now = self.setup.clock.now();
-                    self.seats[index].client.failed(kind, now, &mut self.tally)
-                }
-                next => next,
-            };
+            return Next::Wait;
         }
         if seat.unsent.is_empty() {
             seat.client.sent();

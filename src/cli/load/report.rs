@@ -277,6 +277,12 @@ impl Report {
             "bytes",
             format!("{} sent, {} received", self.sent_bytes, self.received_bytes),
         );
+        self.push_extras(&mut line);
+        text
+    }
+
+    /// What only some runs have to say.
+    fn push_extras(&self, line: &mut impl FnMut(&str, String)) {
         if self.warmup_requests > 0 {
             line(
                 "warm-up",
@@ -298,7 +304,6 @@ impl Report {
         if self.interrupted {
             line("interrupted", "the run was ended early".to_owned());
         }
-        text
     }
 
     fn refusals(&self) -> u64 {

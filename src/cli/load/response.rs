@@ -203,7 +203,6 @@ fn chunks_end(bytes: &[u8], next_at: &mut usize) -> Parsed<usize> {
     loop {
         match chunk(bytes, *next_at) {
             Parsed::Whole((data_at, 0)) => return trailers_end(bytes, data_at),
-            // The line end after the data is checked where the next size line is read.
             Parsed::Whole((data_at, size)) => match data_at.checked_add(size + 2) {
                 Some(next) if next <= bytes.len() && bytes[next - 2..next] == *b"\r\n" => *next_at = next,
                 Some(next) if next > bytes.len() && next <= RESPONSE_BYTES_MAX => return Parsed::Partial,
@@ -388,6 +387,7 @@ mod tests {
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n".to_owned(),
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n".to_owned(),
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n".to_owned(),
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r0\r\n\r\n".to_owned(),
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffff\r\n".to_owned(),
             format!("HTTP/1.1 200 OK\r\nA: {}", "a".repeat(HEAD_BYTES_MAX)),
         ] {

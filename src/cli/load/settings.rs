@@ -50,7 +50,7 @@ pub struct LoadArgs {
     #[arg(long, default_value = "/metrics")]
     path: String,
     /// Clients, each with a connection of its own
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=i64::from(CLIENTS_MAX)))]
+    #[arg(long, default_value_t = 10, value_parser = up_to(CLIENTS_MAX))]
     clients: u32,
     /// Requests from each client [default: 10, unless --duration is given]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "duration")]
@@ -68,7 +68,7 @@ pub struct LoadArgs {
     #[arg(long, value_parser = parse_rate)]
     rate: Option<f64>,
     /// Metrics in each request
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=i64::from(BATCH_MAX)))]
+    #[arg(long, default_value_t = 3, value_parser = up_to(BATCH_MAX))]
     batch: u32,
     /// Whether a connection serves all requests of its client, or one
     #[arg(long, value_enum, default_value_t = Connection::KeepAlive)]
@@ -98,7 +98,7 @@ pub struct LoadArgs {
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     idle: u32,
     /// Generator threads
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(THREADS_MAX)))]
+    #[arg(long, default_value_t = 1, value_parser = up_to(THREADS_MAX))]
     threads: u32,
     /// Form of the report on stdout
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -231,6 +231,11 @@ impl TryFrom<LoadArgs> for Settings {
             quiet: args.quiet,
         })
     }
+}
+
+/// A number from 1 to `max`.
+fn up_to(max: u32) -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=i64::from(max))
 }
 
 /// A whole number and its unit: `ms`, `s`, `m` or `h`.
