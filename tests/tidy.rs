@@ -19,15 +19,13 @@ const LAYERS: [&[&str]; 6] = [
     &["config", "app", "cli"],
 ];
 
-/// Modules of one layer that may know each other; all others of a layer stand alone.
-const ACQUAINTED: [(&str, &str); 6] = [
-    // The shim waits and its faults are counted; a clock and a limit are values.
-    ("sync::shim", "clock"),
+/// Modules of one layer that may know another one of it: of each other's kind, or one above the other within
+/// the layer. All others of a layer stand alone.
+const ACQUAINTED: [(&str, &str); 4] = [
+    ("stats", "sync::shim"),
     ("app", "config"),
-    ("cli", "config"),
     ("cli", "app"),
-    ("monitor", "ingest"),
-    ("stats", "limits"),
+    ("cli", "config"),
 ];
 
 /// Names that macros and test hooks add to the crate root.
@@ -590,7 +588,10 @@ fn text_has_its_shape() {
 
 #[test]
 fn lines_are_not_too_wide() {
-    hold(width_complaints, is_rust);
+    // Rustfmt leaves what is inside of a macro as it is, and the property tests are mostly that.
+    hold(width_complaints, |path| {
+        is_rust(path) && !path.starts_with("proptests/")
+    });
 }
 
 #[test]

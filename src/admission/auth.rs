@@ -16,8 +16,8 @@
 //!
 //! # The token table
 //! One `name token` a line, separated by spaces or tabs; a line that is empty or begins with `#` is skipped.
-//! A name is 1 to 64 characters and a token 1 to [`CREDENTIAL_BYTES_MAX`], all of visible ASCII. A name may have
-//! several tokens (an old one and its successor): they are one client. A token stands once.
+//! A name is 1 to 64 characters and a token 1 to [`CREDENTIAL_BYTES_MAX`], all of visible ASCII. A name may
+//! have several tokens (an old one and its successor): they are one client. A token stands once.
 
 use crate::limits::{CREDENTIAL_BYTES_MAX, TOKEN_NAME_BYTES_MAX, TOKENS_MAX};
 use sha2::{Digest as _, Sha256};

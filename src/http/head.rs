@@ -559,8 +559,8 @@ fn host_is_valid(value: &[u8]) -> bool {
 
 /// RFC 3986 section 2.1: "pct-encoded = "%" HEXDIG HEXDIG".
 fn escapes_are_valid(name: &[u8]) -> bool {
-    let escaped = |after: &[u8]| matches!(after, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
-    name.split(|&byte| byte == b'%').skip(1).all(escaped)
+    let is_escape = |after: &[u8]| after.len() >= 2 && after[..2].iter().all(u8::is_ascii_hexdigit);
+    name.split(|&byte| byte == b'%').skip(1).all(is_escape)
 }
 
 /// Parses the field line at the start of `bytes`, which lies at `at`: name, value, and the line's length.

@@ -9,8 +9,8 @@
 //! | [`Level::Written`] | the process (a panic, `kill -9`) |
 //! | [`Level::Synced`] | the machine (power) |
 //!
-//! Lines stand in the file in the order in which they were accepted, whole, each batch once (LOG-ONCE). Every token
-//! accepted comes back exactly once, at a drain too (LOG-TOKENS). What waits is bounded in bytes and in
+//! Lines stand in the file in the order in which they were accepted, whole, each batch once (LOG-ONCE). Every
+//! token accepted comes back exactly once, at a drain too (LOG-TOKENS). What waits is bounded in bytes and in
 //! batches; beyond that a batch is refused at once and its token given back (LOG-BOUND). Trouble with the
 //! disk is said: a group that cannot be written is cut off again and its tokens come back
 //! [`Outcome::Failed`], and the log goes on, so a full disk heals by itself; when the file can no longer be

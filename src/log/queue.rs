@@ -8,11 +8,11 @@
 //!
 //! # Why the notification can be skipped
 //! A notification costs a system call, so `push` sends one only when `writer_sleeps` is set. It is read and
-//! written under the same lock as the buffer. The writer sets it while it holds the lock and has seen the buffer
-//! empty; the wait releases the lock and sleeps in one step. A push therefore comes either before the writer took
-//! the lock, and then the writer finds its batch, or after the writer was asleep, and then it finds the
-//! flag set. It clears the flag, so a second push sends nothing: the notification of the first is on its
-//! way, and the writer cannot sleep again before it took the lock and looked. A wake-up without
+//! written under the same lock as the buffer. The writer sets it while it holds the lock and has seen the
+//! buffer empty; the wait releases the lock and sleeps in one step. A push therefore comes either before
+//! the writer took the lock, and then the writer finds its batch, or after the writer was asleep, and then
+//! it finds the flag set. It clears the flag, so a second push sends nothing: the notification of the first
+//! is on its way, and the writer cannot sleep again before it took the lock and looked. A wake-up without
 //! reason or by time-out only adds a look.
 //!
 //! The scenario to model: producers push from several threads, the writer takes until the end, another
@@ -260,8 +260,8 @@ impl<T> Group<T> {
         self.written.drain(..).chain(self.synced.drain(..))
     }
 
-    /// Empties it for use again, tokens included. A buffer that one rush made far larger than what the last group
-    /// needed is given back.
+    /// Empties it for use again, tokens included. A buffer that one rush made far larger than what the last
+    /// group needed is given back.
     pub fn clear(&mut self) {
         let used = self.bytes.len();
         self.bytes.clear();

@@ -265,7 +265,8 @@ fn timestamp(parser: &mut Parser<'_>) -> Result<(Option<i64>, u32), Error> {
     Ok((millis, at))
 }
 
-/// An integer of milliseconds, saturated; nothing for what is no integer, `-0` included, as serde_json has it.
+/// An integer of milliseconds, saturated; nothing for what is no integer, `-0` included, as serde_json has
+/// it.
 fn whole_millis(number: Number) -> Option<i64> {
     let minus_zero = number.value == 0.0 && number.value.is_sign_negative();
     // Exact up to 2^53, far outside the range that validation allows.

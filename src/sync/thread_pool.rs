@@ -6,8 +6,8 @@
 //! (THREAD_POOL-PANIC); [`ThreadPool::drain`] returns when every accepted job was run and every thread has
 //! ended, whoever else drains at the same time (THREAD_POOL-DRAIN). The queue is allocated at the start: a
 //! submit allocates nothing.
-//! Leaves to the caller: what to do with a refused job, and not to drain (or drop) the pool from inside a job:
-//! a thread cannot wait for its own end.
+//! Leaves to the caller: what to do with a refused job, and not to drain (or drop) the pool from inside a
+//! job: a thread cannot wait for its own end.
 
 use crate::sync::shim::{Arc, Condvar, Mutex, panic, thread};
 use std::collections::VecDeque;

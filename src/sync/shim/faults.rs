@@ -25,8 +25,20 @@ struct State {
     timed_waits: u32,
 }
 
+impl State {
+    /// No plan, nothing counted.
+    const IDLE: Self = Self {
+        plan: Plan {
+            spurious_wake: None,
+            time_out: None,
+        },
+        waits: 0,
+        timed_waits: 0,
+    };
+}
+
 thread_local! {
-    static STATE: Cell<State> = const { Cell::new(State { plan: Plan { spurious_wake: None, time_out: None }, waits: 0, timed_waits: 0 }) };
+    static STATE: Cell<State> = const { Cell::new(State::IDLE) };
 }
 
 /// Sets the plan of the execution that begins here and counts from zero again.
