@@ -123,6 +123,17 @@ impl App {
             shared.clock,
             Sender::new(Arc::clone(&shared), recorder()),
         )?);
+        let log::recovery::Recovery {
+            cut_bytes,
+            file_bytes,
+        } = log.recovery();
+        if cut_bytes > 0 {
+            tracing::warn!(
+                cut_bytes,
+                file_bytes,
+                "cut off a torn last line, which was never acknowledged"
+            );
+        }
         let servants = (0..config.workers)
             .map(|_| Servant::new(Arc::clone(&shared), Arc::clone(&log), recorder()))
             .collect();
@@ -136,8 +147,12 @@ impl App {
         let reactor = thread::spawn("reactor", move || reactor.run())?;
         let housekeeping_stop = Arc::new(Stop::new());
         let housekeeper = {
-            let (shared, stop) = (Arc::clone(&shared), Arc::clone(&housekeeping_stop));
-            thread::spawn("housekeeper", move || keep_house(&shared, &stop))?
+            let (shared, log, stop) = (
+                Arc::clone(&shared),
+                Arc::clone(&log),
+                Arc::clone(&housekeeping_stop),
+            );
+            thread::spawn("housekeeper", move || keep_house(&shared, &log, &stop))?
         };
         Ok(Self {
             shared,
@@ -176,15 +191,62 @@ impl App {
     }
 }
 
-/// Collects the request events and forgets idle clients, until told to stop.
-fn keep_house(shared: &Shared, stop: &Stop) {
+/// Collects the request events, forgets idle clients and tells of trouble, until told to stop.
+fn keep_house(shared: &Shared, log: &Log, stop: &Stop) {
     let mut next_sweep = shared.clock.now().after(limits::RATE_WINDOW);
+    let mut told = Told::default();
     while !stop.wait_timeout(limits::COLLECT_INTERVAL) {
         shared.monitor.collect();
         let now = shared.clock.now();
         if now >= next_sweep {
             next_sweep = now.after(limits::RATE_WINDOW);
             shared.ingest.sweep(now);
+            told.tell(shared, log);
+        }
+    }
+}
+
+/// What the messages have told so far, so that each is said once, and how it goes on once a second at most.
+#[derive(Debug, Default)]
+struct Told {
+    failures: u64,
+    failing: bool,
+    poisoned: bool,
+    refused: u64,
+}
+
+impl Told {
+    fn tell(&mut self, shared: &Shared, log: &Log) {
+        let log::Status {
+            progress, refusing, ..
+        } = log.status();
+        if let Some(log::Refusal::Poisoned(failure)) = refusing
+            && !std::mem::replace(&mut self.poisoned, true)
+        {
+            tracing::error!(%failure, "the log is closed; every request is refused until a restart");
+        }
+        if progress.failures != self.failures {
+            let (failures, failure) = (
+                progress.failures,
+                progress.last_failure.map(tracing::field::display),
+            );
+            tracing::warn!(
+                failures,
+                failure,
+                "the log could not write; requests are refused with 503"
+            );
+            (self.failures, self.failing) = (failures, true);
+        } else if self.failing && !self.poisoned {
+            tracing::info!("no failure of the log for a second");
+            self.failing = false;
+        }
+        let stats = &shared.stats;
+        let refused =
+            stats.refused_queue_full.get() + stats.refused_log_full.get() + stats.connections_refused.get();
+        if refused != self.refused {
+            let more = refused - self.refused;
+            tracing::warn!(refused = more, "overloaded: refused with 503 in the last second");
+            self.refused = refused;
         }
     }
 }

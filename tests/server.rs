@@ -32,6 +32,11 @@ fn a_metric_is_stored_as_one_line_and_acknowledged() {
         (200, &br#"{"success":true,"metrics_processed":2}"#[..])
     );
     assert_eq!(reply.field("content-type"), Some("application/json"));
+    assert!(
+        reply
+            .field("date")
+            .is_some_and(|date| date.len() == 29 && date.ends_with(" GMT"))
+    );
     let lines = server.lines();
     assert_eq!(
         lines[0],
@@ -611,6 +616,67 @@ fn what_was_acknowledged_at_written_survives_kill_9() {
         "{} stored, {before} acknowledged",
         server.lines().len()
     );
+}
+
+#[test]
+fn a_torn_last_line_is_cut_off_and_said() {
+    let dir = TempDir::new();
+    std::fs::create_dir(dir.path().join("data")).unwrap();
+    std::fs::write(dir.path().join("data/metrics.jsonl"), "{\"whole\":1}\n{\"torn").unwrap();
+    let server = Server::start_in(dir, &[]);
+    assert_eq!(server.post(&body("next", 1)).status, 200);
+    assert_eq!(server.lines().len(), 2);
+    assert!(server.errors().contains("cut_bytes=6"), "{}", server.errors());
+}
+
+/// A small disk of our own, where the system lets us have one.
+fn small_disk(mib: usize) -> Option<TempDir> {
+    let dir = TempDir::new();
+    let options = format!("size={mib}m");
+    let mount = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+        .arg(dir.path())
+        .output();
+    let mounted = mount.is_ok_and(|output| output.status.success());
+    mounted.then_some(dir)
+}
+
+#[test]
+fn a_full_disk_is_503_and_the_service_resumes_when_there_is_space() {
+    let Some(dir) = small_disk(1) else {
+        eprintln!("skipped: this user cannot mount a tmpfs");
+        return;
+    };
+    let path = dir.path().to_owned();
+    {
+        let server = Server::start_in(dir, &[NO_RATE_LIMIT]);
+        std::fs::write(path.join("ballast"), vec![0; 600_000]).unwrap();
+        let (mut stored, mut refused) = (0, 0);
+        while refused < 20 {
+            let reply = server.post(&body("full", 100));
+            match reply.status {
+                200 => stored += 100,
+                503 => {
+                    assert_eq!(
+                        (reply.code().as_str(), reply.field("retry-after")),
+                        ("log_failed", Some("1"))
+                    );
+                    refused += 1;
+                }
+                status => panic!("{status}: {reply:?}"),
+            }
+        }
+        assert_eq!(server.lines().len(), stored, "what was refused is not there");
+        std::fs::remove_file(path.join("ballast")).unwrap();
+        eventually("the service resumes", || {
+            let served = server.post(&body("full", 100)).status == 200;
+            stored += if served { 100 } else { 0 };
+            served
+        });
+        assert_eq!(server.lines().len(), stored);
+        eventually("it is said", || server.errors().contains("could not write"));
+    }
+    let _ = Command::new("umount").arg(&path).status();
 }
 
 #[test]

@@ -19,6 +19,7 @@
 
 pub mod budget;
 pub mod connection;
+pub mod date;
 pub mod pages;
 pub mod reactor;
 pub mod reply;

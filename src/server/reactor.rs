@@ -141,13 +141,9 @@ impl Reactor {
         let Some(lease) = self.shared.table.lease() else {
             self.shared.stats.connections_refused.add(1);
             let mut out = Vec::new();
-            reply::refuse(
-                &Refusal::ConnectionsFull {
-                    limit: self.shared.bounds.connections_max,
-                },
-                Form::CLOSE,
-                &mut out,
-            );
+            let limit = self.shared.bounds.connections_max;
+            let form = Form::close(self.servant.date());
+            reply::refuse(&Refusal::ConnectionsFull { limit }, form, &mut out);
             // A new socket has room for this; if not, the client sees the connection close.
             let _ = socket.write(&out);
             return;

@@ -18,6 +18,7 @@ use crate::log;
 use crate::metric;
 
 use super::budget::Exhausted;
+use super::date::Date;
 
 /// What of a request shapes its reply, whatever the reply says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,23 +29,30 @@ pub struct Form {
     pub keep_alive: bool,
     /// Whether the body is left out (HEAD).
     pub head_only: bool,
+    /// The value of Date.
+    pub date: Date,
 }
 
 impl Form {
     /// The form of a reply to what could not be read as a request.
-    pub const CLOSE: Self = Self {
-        version: Version::Http11,
-        keep_alive: false,
-        head_only: false,
-    };
+    #[must_use]
+    pub fn close(date: Date) -> Self {
+        Self {
+            version: Version::Http11,
+            keep_alive: false,
+            head_only: false,
+            date,
+        }
+    }
 
     /// The form of the reply to a request with `head`; a server that is `stopping` keeps no connection.
     #[must_use]
-    pub fn of(head: &Head<'_>, stopping: bool) -> Self {
+    pub fn of(head: &Head<'_>, stopping: bool, date: Date) -> Self {
         Self {
             version: head.version,
             keep_alive: head.keep_alive && !stopping,
             head_only: matches!(head.method, Method::Head),
+            date,
         }
     }
 }
@@ -167,7 +175,7 @@ pub fn ingested(metrics: u32, form: Form, out: &mut Vec<u8>) -> u16 {
     let mut body = [0_u8; 64];
     let room = body.len();
     let mut rest = body.as_mut_slice();
-    // The longest body, with ten digits, is 46 bytes.
+    // The longest body, with ten digits, is 47 bytes.
     let written = write!(rest, "{{\"success\":true,\"metrics_processed\":{metrics}}}");
     debug_assert!(written.is_ok(), "the body fits");
     let length = room - rest.len();
@@ -178,7 +186,7 @@ pub fn ingested(metrics: u32, form: Form, out: &mut Vec<u8>) -> u16 {
 pub fn page(content_type: &str, body: &[u8], form: Form, out: &mut Vec<u8>) -> u16 {
     let response = Response {
         content_type: Some(content_type),
-        ..response(OK, form)
+        ..response(OK, &form)
     };
     write(&response, body, form, out)
 }
@@ -189,7 +197,7 @@ pub fn not_ready(body: &[u8], form: Form, out: &mut Vec<u8>) -> u16 {
     let response = Response {
         content_type: Some(JSON),
         retry_after_s,
-        ..response(UNAVAILABLE, form)
+        ..response(UNAVAILABLE, &form)
     };
     write(&response, body, form, out)
 }
@@ -199,7 +207,7 @@ pub fn options(allow: &'static str, form: Form, out: &mut Vec<u8>) -> u16 {
     write(
         &Response {
             allow: Some(allow),
-            ..response(NO_CONTENT, form)
+            ..response(NO_CONTENT, &form)
         },
         b"",
         form,
@@ -224,15 +232,16 @@ pub fn refuse(refusal: &Refusal, form: Form, out: &mut Vec<u8>) -> u16 {
             None
         },
         www_authenticate: (problem.status == UNAUTHORIZED).then_some("Bearer realm=\"metricstream\""),
-        ..response(problem.status, form)
+        ..response(problem.status, &form)
     };
     write(&response, &body, form, out)
 }
 
-fn response(status: Status, form: Form) -> Response<'static> {
+fn response(status: Status, form: &Form) -> Response<'_> {
     Response {
         keep_alive: form.keep_alive,
         version: form.version,
+        date: Some(form.date.as_bytes()),
         ..Response::new(status)
     }
 }
@@ -455,5 +464,35 @@ fn metrics_problem(error: &metric::Error) -> Problem {
         metric: error.metric.map(u64::from),
         field: error.field.map(metric::Field::name),
         ..problem
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_never_too_early_and_never_zero() {
+        for (millis, seconds) in [(0, 1), (1, 1), (999, 1), (1000, 1), (1001, 2), (2000, 2)] {
+            assert_eq!(
+                whole_seconds(Duration::from_millis(millis)),
+                seconds,
+                "{millis} ms"
+            );
+        }
+    }
+
+    #[test]
+    fn the_largest_count_fits_the_success() {
+        let form =
+            Form::close(crate::server::date::DateCache::default().at(crate::clock::WallTime::default()));
+        let mut out = Vec::new();
+        assert_eq!(ingested(u32::MAX, form, &mut out), 200);
+        let text = String::from_utf8(out).expect("ASCII");
+        assert!(
+            text.ends_with("\r\n\r\n{\"success\":true,\"metrics_processed\":4294967295}"),
+            "{text}"
+        );
+        assert!(text.contains("\r\nContent-Length: 47\r\n"), "{text}");
     }
 }

@@ -128,3 +128,80 @@ fn contains_token(list: &[u8], wanted: &str) -> bool {
         .filter_map(|range| range.split(|byte| *byte == b';').next())
         .any(|range| range.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{self, Limits};
+
+    fn route(request_line: &str, fields: &str) -> Result<Route, Refusal> {
+        let text = format!("{request_line} HTTP/1.1\r\nHost: t\r\n{fields}\r\n");
+        let head = http::head::parse(&Limits::default(), text.as_bytes())
+            .expect("well-formed")
+            .expect("whole");
+        find(&head)
+    }
+
+    #[test]
+    fn each_path_takes_its_methods() {
+        assert_eq!(route("POST /metrics", "Content-Length: 0\r\n"), Ok(Route::Ingest));
+        assert_eq!(route("GET /metrics?x=1", ""), Ok(Route::Read(Page::Exposition)));
+        assert_eq!(route("HEAD /ready", ""), Ok(Route::Read(Page::Ready)));
+        assert_eq!(route("OPTIONS /stats", ""), Ok(Route::Options(READ_METHODS)));
+        assert_eq!(route("OPTIONS *", ""), Ok(Route::Options(METRICS_METHODS)));
+        assert_eq!(
+            route("PUT /metrics", ""),
+            Err(Refusal::MethodNotAllowed(METRICS_METHODS))
+        );
+        assert_eq!(
+            route("POST /stats", "Content-Length: 0\r\n"),
+            Err(Refusal::MethodNotAllowed(READ_METHODS))
+        );
+        assert_eq!(route("GET /metrics/", ""), Err(Refusal::NotFound));
+        assert_eq!(route("GET /", ""), Err(Refusal::NotFound));
+    }
+
+    #[test]
+    fn accept_chooses_between_text_and_json() {
+        for (accept, page) in [
+            ("application/json", Page::Stats),
+            ("Application/JSON; q=0.9", Page::Stats),
+            ("text/plain;version=0.0.4, application/json", Page::Exposition),
+            ("*/*", Page::Exposition),
+            ("application/jsonx", Page::Exposition),
+        ] {
+            assert_eq!(
+                route("GET /metrics", &format!("Accept: {accept}\r\n")),
+                Ok(Route::Read(page)),
+                "{accept}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_json_is_taken() {
+        for (fields, taken) in [
+            ("", true),
+            ("Content-Type: application/json\r\n", true),
+            ("Content-Type: Application/JSON ; charset=utf-8\r\n", true),
+            ("Content-Type: application/vnd.x+json\r\n", true),
+            ("Content-Type: application/x-www-form-urlencoded\r\n", true),
+            ("Content-Encoding: identity\r\n", true),
+            ("Content-Type: text/plain\r\n", false),
+            ("Content-Type: +json\r\n", false),
+            ("Content-Type: \r\n", false),
+            ("Content-Encoding: gzip\r\n", false),
+        ] {
+            let found = route("POST /metrics", &format!("{fields}Content-Length: 0\r\n"));
+            assert_eq!(found.is_ok(), taken, "{fields} {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_post_announces_its_body() {
+        assert_eq!(
+            route("POST /metrics", ""),
+            Err(Refusal::Http(http::Error::LengthRequired))
+        );
+    }
+}

@@ -20,6 +20,7 @@ use crate::sync::shim::Arc;
 use crate::sync::thread_pool::Worker;
 
 use super::connection::{Broken, Connection, Fate};
+use super::date::{Date, DateCache};
 use super::reply::{self, Form, Refusal};
 use super::routes::{self, Route};
 use super::turn::{Outcome, Turn};
@@ -93,6 +94,7 @@ pub struct Servant {
     input: Vec<u8>,
     lines: Vec<u8>,
     scratch: Scratch,
+    dates: DateCache,
     /// Refuse what would need work, because the workers' queue is full.
     shedding: bool,
 }
@@ -134,6 +136,7 @@ impl Servant {
             input,
             lines: Vec::new(),
             scratch: Scratch::default(),
+            dates: DateCache::default(),
             shedding: false,
         }
     }
@@ -248,6 +251,7 @@ impl Servant {
 
     /// Answers the whole requests at the start of `input` and removes them.
     fn serve(&mut self, connection: &mut Connection, input: &mut Vec<u8>, arrived: Instant) -> Served {
+        let date = self.date();
         let mut from = 0;
         let served = loop {
             if connection.turn.len() >= limits::TURN_REQUESTS_MAX
@@ -264,7 +268,7 @@ impl Servant {
                 .advance(&self.shared.bounds.http, &mut input[from..])
             {
                 Step::Request { head, body, consumed } => {
-                    let form = Form::of(&head, self.shared.stopping.is_requested());
+                    let form = Form::of(&head, self.shared.stopping.is_requested(), date);
                     self.answer(&mut connection.turn, peer, &head, body, form, arrived);
                     from += consumed;
                     connection.request_began = (from < input.len()).then_some(arrived);
@@ -281,8 +285,7 @@ impl Servant {
                 } => {
                     let early = head.and_then(|head| self.refuse_early(peer, &head));
                     if let Some((endpoint, refusal)) = early {
-                        refuse(&mut connection.turn, arrived, endpoint, &refusal, Form::CLOSE);
-                        connection.fate = Fate::Linger;
+                        refuse_rest(connection, arrived, endpoint, &refusal, date);
                         break Served::Last;
                     }
                     if send_continue {
@@ -292,14 +295,7 @@ impl Servant {
                     break Served::NeedMore;
                 }
                 Step::Refuse(error) => {
-                    refuse(
-                        &mut connection.turn,
-                        arrived,
-                        Endpoint::Other,
-                        &Refusal::Http(error),
-                        Form::CLOSE,
-                    );
-                    connection.fate = Fate::Linger;
+                    refuse_rest(connection, arrived, Endpoint::Other, &Refusal::Http(error), date);
                     break Served::Last;
                 }
             }
@@ -310,6 +306,11 @@ impl Servant {
             Served::NeedMore | Served::TurnFull => drop(input.drain(..from)),
         }
         served
+    }
+
+    /// The Date of a reply made now.
+    pub fn date(&mut self) -> Date {
+        self.dates.at(self.shared.clock.wall())
     }
 
     /// Answers one request.
@@ -386,14 +387,14 @@ impl Servant {
         let Err(exhausted) = connection.reserved.resize(input.len() * 2) else {
             return Ok(());
         };
-        refuse(
-            &mut connection.turn,
+        let date = self.date();
+        refuse_rest(
+            connection,
             now,
             Endpoint::Other,
             &Refusal::BuffersFull(exhausted),
-            Form::CLOSE,
+            date,
         );
-        connection.fate = Fate::Linger;
         input.clear();
         Err(())
     }
@@ -405,15 +406,14 @@ impl Servant {
         }
         let held = connection.partial.capacity();
         if let Err(exhausted) = connection.reserved.resize(held) {
-            let now = self.shared.clock.now();
-            refuse(
-                &mut connection.turn,
+            let (now, date) = (self.shared.clock.now(), self.date());
+            refuse_rest(
+                &mut connection,
                 now,
                 Endpoint::Other,
                 &Refusal::BuffersFull(exhausted),
-                Form::CLOSE,
+                date,
             );
-            connection.fate = Fate::Linger;
             connection.partial = Vec::new();
         }
         if self.lines.is_empty() {
@@ -433,14 +433,8 @@ impl Servant {
     /// Answers a request that was not whole in time.
     pub fn time_out(&mut self, mut connection: Box<Connection>) {
         let refusal = Refusal::TimedOut(self.shared.bounds.request_timeout);
-        refuse(
-            &mut connection.turn,
-            self.shared.clock.now(),
-            Endpoint::Other,
-            &refusal,
-            Form::CLOSE,
-        );
-        connection.fate = Fate::Linger;
+        let (now, date) = (self.shared.clock.now(), self.date());
+        refuse_rest(&mut connection, now, Endpoint::Other, &refusal, date);
         connection.partial = Vec::new();
         self.sender.deliver(connection, Outcome::Stored);
     }
@@ -468,6 +462,24 @@ impl Worker for Servant {
     fn run(&mut self, connection: Box<Connection>) {
         self.turn(connection);
     }
+}
+
+/// Refuses what follows on a connection: its place in the stream is lost or not worth finding.
+fn refuse_rest(
+    connection: &mut Connection,
+    arrived: Instant,
+    endpoint: Endpoint,
+    refusal: &Refusal,
+    date: Date,
+) {
+    refuse(
+        &mut connection.turn,
+        arrived,
+        endpoint,
+        refusal,
+        Form::close(date),
+    );
+    connection.fate = Fate::Linger;
 }
 
 fn refuse(turn: &mut Turn, arrived: Instant, endpoint: Endpoint, refusal: &Refusal, form: Form) {

@@ -155,3 +155,110 @@ fn write_ingested(outcome: Outcome, metrics: u32, form: Form, out: &mut Vec<u8>)
         Outcome::Failed(failure) => reply::refuse(&Refusal::LogFailed(failure), form, out),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::monitor::Monitor;
+    use crate::server::date::DateCache;
+    use crate::stats::Stats;
+    use crate::sync::shim::Arc;
+    use std::time::Duration;
+
+    fn form() -> Form {
+        Form {
+            keep_alive: true,
+            ..Form::close(DateCache::default().at(crate::clock::WallTime::default()))
+        }
+    }
+
+    fn statuses(out: &[u8]) -> Vec<u16> {
+        let text = String::from_utf8_lossy(out);
+        text.split("HTTP/1.1 ")
+            .skip(1)
+            .map(|reply| reply[..3].parse().expect("a status"))
+            .collect()
+    }
+
+    /// A turn of a page, two successes with a refusal between, and an interim reply.
+    fn turn() -> Turn {
+        let mut turn = Turn::default();
+        let at = Instant::from_nanos(1_000);
+        turn.reply(at, Endpoint::Health, |out| {
+            reply::page(reply::JSON, b"{}", form(), out)
+        });
+        turn.ingested(at, 3, form());
+        turn.reply(at, Endpoint::Other, |out| {
+            reply::refuse(&Refusal::NotFound, form(), out)
+        });
+        turn.ingested(at, 4, form());
+        turn.interim(at, b"HTTP/1.1 100 Continue\r\n\r\n");
+        turn
+    }
+
+    fn settle(turn: &mut Turn, outcome: Outcome) -> (Vec<u16>, Vec<(Endpoint, u16, u64)>) {
+        let (monitor, mut recorders) = Monitor::new(1, &Arc::new(Stats::default()));
+        let mut out = Vec::new();
+        turn.settle(outcome, Instant::from_nanos(6_000), &mut recorders[0], &mut out);
+        (statuses(&out), monitor.summary().responses)
+    }
+
+    #[test]
+    fn replies_keep_the_order_of_the_requests() {
+        let mut turn = turn();
+        assert_eq!(
+            (turn.len(), turn.stored_metrics(), turn.stored_requests()),
+            (5, 7, 2)
+        );
+        let (statuses, events) = settle(&mut turn, Outcome::Stored);
+        assert_eq!(statuses, [200, 200, 404, 200, 100]);
+        let expected = [
+            (Endpoint::Ingest, 200, 2),
+            (Endpoint::Health, 200, 1),
+            (Endpoint::Other, 404, 1),
+        ];
+        assert_eq!(events, expected, "an interim reply is no event");
+        assert!(turn.is_empty() && turn.stored_metrics() == 0 && turn.stored_requests() == 0);
+    }
+
+    #[test]
+    fn without_the_logs_word_there_is_no_success() {
+        let full = log::Refusal::FullOfBatches { limit: 1, waiting: 1 };
+        let failure = log::Failure::new(log::Operation::Write, &std::io::Error::from_raw_os_error(28));
+        for outcome in [Outcome::Refused(full), Outcome::Failed(failure)] {
+            let (statuses, _) = settle(&mut turn(), outcome);
+            assert_eq!(statuses, [200, 503, 404, 503, 100]);
+        }
+        let too_large = Outcome::Refused(log::Refusal::TooLarge { limit: 1, seen: 2 });
+        assert_eq!(
+            settle(&mut turn(), too_large).0,
+            [200, 413, 404, 413, 100],
+            "overload it is not"
+        );
+    }
+
+    #[test]
+    fn latency_is_from_arrival_to_settling() {
+        let (monitor, mut recorders) = Monitor::new(1, &Arc::new(Stats::default()));
+        turn().settle(
+            Outcome::Stored,
+            Instant::from_nanos(6_000),
+            &mut recorders[0],
+            &mut Vec::new(),
+        );
+        let summary = monitor.summary();
+        assert!(
+            summary.endpoints.iter().all(|endpoint| endpoint.max_us == 5),
+            "{summary:?}"
+        );
+        assert_eq!(summary.endpoints[0].sum, Duration::from_micros(10));
+    }
+
+    #[test]
+    fn a_settled_turn_can_be_used_again() {
+        let mut turn = turn();
+        settle(&mut turn, Outcome::Stored);
+        turn.ingested(Instant::ZERO, 1, form());
+        assert_eq!(settle(&mut turn, Outcome::Stored).0, [200]);
+    }
+}
