@@ -12,5 +12,7 @@ pub mod http_oracle;
 pub mod http_plan;
 pub mod json;
 pub mod json_cases;
+pub mod log;
 pub mod metric;
+pub mod rate_limit;
 pub mod seeds;

@@ -79,6 +79,7 @@ pub struct ClientUse {
 #[derive(Debug)]
 pub struct RateLimiter {
     requests_max: Option<NonZeroU32>,
+    clients_max: usize,
     /// Keyed, so that nobody outside can pick ids that share a stripe or a bucket.
     hasher: RandomState,
     stripes: MutexPool<Clients>,
@@ -100,11 +101,9 @@ impl RateLimiter {
         );
         Self {
             requests_max: limits.requests_max,
+            clients_max,
             hasher: RandomState::new(),
-            stripes: MutexPool::new(stripes, |index| {
-                // The shares add up to clients_max exactly.
-                Clients::new(clients_max / stripes + usize::from(index < clients_max % stripes))
-            }),
+            stripes: MutexPool::new(stripes, |index| Clients::new(share(clients_max, stripes, index))),
         }
     }
 
@@ -129,6 +128,18 @@ impl RateLimiter {
             clients.give_back(&self.hasher);
         });
         forgotten
+    }
+
+    /// The stripe that `client` falls on, below the number of stripes. Not the same in two limiters.
+    #[must_use]
+    pub fn stripe_of(&self, client: ClientId) -> usize {
+        self.stripes.stripe_of(self.hasher.hash_one(client))
+    }
+
+    /// Most clients that stripe `index` tracks: the shares of all stripes add up to `clients_max`.
+    #[must_use]
+    pub fn share_of(&self, index: usize) -> usize {
+        share(self.clients_max, self.stripes.stripes(), index)
     }
 
     /// How many clients are tracked, idle ones that were not forgotten yet included; at most `clients_max`.
@@ -160,6 +171,11 @@ impl RateLimiter {
             .map(|Reverse(in_use)| in_use)
             .collect()
     }
+}
+
+/// The part of `clients_max` that stripe `index` has; the parts add up to it exactly.
+fn share(clients_max: usize, stripes: usize, index: usize) -> usize {
+    clients_max / stripes + usize::from(index < clients_max % stripes)
 }
 
 /// No client: the end of a list.

@@ -111,9 +111,9 @@ impl Window {
         if self.is_idle(now) {
             return Duration::ZERO;
         }
-        Instant::from_nanos(self.newest_nanos)
-            .after(RATE_WINDOW)
-            .since(now)
+        let newest = Instant::from_nanos(self.newest_nanos);
+        // No sum of moments, which could pass the end of time. One of the two is zero.
+        RATE_WINDOW + newest.since(now) - now.since(newest)
     }
 
     /// Drops what no longer counts at `now`; the moment that counts as now, in nanoseconds.

@@ -405,9 +405,9 @@ mod tests {
         let (log, _outcomes) = open(&disk, &settings(Level::Written));
         log.append(b"\n", 1, 0).unwrap();
         came.wait();
-        (1..=4).for_each(|token| {
+        for token in 1..=4 {
             log.append(b"\n", 1, token).unwrap();
-        });
+        }
         assert_eq!(
             log.append(b"\n", 1, 5).unwrap_err().refusal,
             Refusal::FullOfBatches { limit: 4, waiting: 4 }

@@ -1,7 +1,7 @@
 //! The end of a log that was not closed properly.
 //!
-//! Promises: afterwards the file is empty or ends with a line feed; what was cut off is what followed the
-//! last line feed, and nothing else. Memory is one block whatever the length of the file, and the time is
+//! Promises: afterwards the file is empty or ends with a line feed, and is on the disk as it is; what was cut
+//! off is what followed the last line feed, and nothing else. Memory is one block whatever the length of the file, and the time is
 //! that of reading the torn part.
 //! Leaves to the caller: damage further up, which a crash of the process cannot cause; and the bytes cut
 //! off, of which no whole line was part.
@@ -19,7 +19,8 @@ pub struct Recovery {
     pub cut_bytes: u64,
 }
 
-/// Cuts off a torn last line.
+/// Cuts off a torn last line, and flushes: what the last process left unflushed is as safe from here on as
+/// what this one will write.
 ///
 /// # Errors
 /// The filesystem's. The file is then as it was, or cut.
@@ -29,6 +30,7 @@ pub fn recover(file: &mut impl LogFile) -> io::Result<Recovery> {
     if file_bytes < len {
         file.truncate(file_bytes)?;
     }
+    file.sync()?;
     Ok(Recovery {
         file_bytes,
         cut_bytes: len - file_bytes,

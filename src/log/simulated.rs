@@ -4,8 +4,8 @@
 //! successful sync, or the luck of [`SimulatedDisk::cut_power`], carries one to the other. Every operation
 //! asks the fault plan first, so a write can be short, fail with any error, find no space, or be the last
 //! thing the process did; a sync can fail, and then what was unsynced is lost to the disk for ever, whatever
-//! later syncs say (as Linux drops pages it could not write). Everything is a function of the
-//! plan: no clock, no randomness. Works under loom and shuttle.
+//! later syncs of that process say (as Linux drops pages it could not write; what it reports to the next process
+//! is simulated at its best). Everything is a function of the plan: no clock, no randomness. Works under loom and shuttle.
 //! Leaves to the caller: the plan, and to open a log again after a crash.
 
 use crate::log::fs::{Filesystem, LogFile};
@@ -171,6 +171,11 @@ impl SimulatedDisk {
         self.disk.lock().files.insert(path.to_owned(), image);
     }
 
+    /// The process ends now (`kill -9`): its handles fail from here on.
+    pub fn kill(&self) {
+        self.disk.lock().dead = true;
+    }
+
     /// The process ended (`kill -9`) and a new one begins: handles and locks of the old one are gone, what
     /// it wrote is there.
     pub fn restart(&self) {
@@ -178,15 +183,18 @@ impl SimulatedDisk {
         disk.process += 1;
         disk.dead = false;
         disk.locked.clear();
+        for image in disk.files.values_mut() {
+            image.lost = false;
+        }
     }
 
     /// The power failed and the machine is up again: of each file there is what `survival` says, and a new
     /// process begins.
     pub fn cut_power(&self, survival: Survival) {
-        self.restart();
         for image in self.disk.lock().files.values_mut() {
             image.cut_power(survival);
         }
+        self.restart();
     }
 }
 

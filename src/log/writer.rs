@@ -42,7 +42,7 @@ pub struct Progress {
     pub settled: Position,
     /// Length of the file in bytes: whole groups.
     pub file_bytes: u64,
-    /// Of these, the bytes known to be on the disk since this log was opened.
+    /// Of these, the bytes that are on the disk, from the first on.
     pub synced_bytes: u64,
     /// Groups written.
     pub groups: u64,
@@ -52,7 +52,7 @@ pub struct Progress {
     pub records: u64,
     /// Records accepted whose group could not be written.
     pub records_failed: u64,
-    /// Flushes to the disk.
+    /// Flushes to the disk after the opening.
     pub syncs: u64,
     /// Failures of the disk.
     pub failures: u64,
@@ -66,6 +66,7 @@ impl Progress {
     pub fn after(recovery: Recovery) -> Self {
         Self {
             file_bytes: recovery.file_bytes,
+            synced_bytes: recovery.file_bytes,
             ..Self::default()
         }
     }

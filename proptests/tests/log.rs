@@ -1,0 +1,76 @@
+//! What the log acknowledged is in the file after anything that can happen to it.
+
+use arbitrary::{Arbitrary as _, Unstructured};
+use metricstream_proptests::log::{Driver, Plan, Seen, check};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
+
+/// `PROPTEST_CASES` makes a run longer.
+fn config(cases: u32) -> ProptestConfig {
+    let set = std::env::var_os("PROPTEST_CASES").is_some();
+    ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(if set {
+            ProptestConfig::default().cases
+        } else {
+            cases
+        })
+    }
+}
+
+fn plan(raw: &[u8]) -> Plan {
+    Plan::arbitrary(&mut Unstructured::new(raw)).unwrap()
+}
+
+fn raw() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(any::<u8>(), 0..600)
+}
+
+proptest! {
+    #![proptest_config(config(20_000))]
+
+    #[test]
+    fn acknowledged_lines_survive_step_by_step(raw in raw()) {
+        check(&plan(&raw), Driver::Steps);
+    }
+}
+
+proptest! {
+    #![proptest_config(config(2_000))]
+
+    #[test]
+    fn acknowledged_lines_survive_with_the_writers_thread(raw in raw()) {
+        check(&plan(&raw), Driver::Thread);
+    }
+}
+
+/// If the generator stopped failing, refusing, tearing or losing, the tests above would pass for no reason.
+#[test]
+fn the_generated_plans_meet_every_kind_of_trouble() {
+    let mut runner = TestRunner::deterministic();
+    for driver in [Driver::Steps, Driver::Thread] {
+        let mut sum = Seen::default();
+        for _ in 0..1000 {
+            let raw = prop::collection::vec(any::<u8>(), 600)
+                .new_tree(&mut runner)
+                .unwrap();
+            let seen = check(&plan(&raw.current()), driver);
+            sum.acknowledged += seen.acknowledged;
+            sum.failed += seen.failed;
+            sum.refused += seen.refused;
+            sum.torn += seen.torn;
+            sum.lost_lines += seen.lost_lines;
+            sum.failed_openings += seen.failed_openings;
+        }
+        println!("{driver:?}: {sum:?}");
+        assert!(
+            sum.acknowledged > 1000 && sum.failed > 500 && sum.refused > 500,
+            "{sum:?}"
+        );
+        assert!(
+            sum.torn > 20 && sum.lost_lines > 500 && sum.failed_openings > 20,
+            "{sum:?}"
+        );
+    }
+}
