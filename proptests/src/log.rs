@@ -88,6 +88,14 @@ pub enum Driver {
     Steps,
 }
 
+impl Plan {
+    /// The plan that `raw` makes.
+    #[must_use]
+    pub fn of(raw: &[u8]) -> Self {
+        Self::arbitrary(&mut Unstructured::new(raw)).expect("bytes that run out are zeros")
+    }
+}
+
 impl<'a> Arbitrary<'a> for Plan {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         Ok(Self {
@@ -150,6 +158,34 @@ fn step(u: &mut Unstructured<'_>) -> Result<Step> {
             padding: *u.choose(&[0, 0, 1, 9, 100])?,
         },
     })
+}
+
+/// Opens a log on a file of any content, then once more: what is left is its whole lines, and a batch
+/// written between comes right after them.
+///
+/// # Panics
+/// When it is not so.
+pub fn check_recovery(content: &[u8]) {
+    let whole = content
+        .iter()
+        .rposition(|&byte| byte == b'\n')
+        .map_or(0, |last| last + 1);
+    let disk = SimulatedDisk::new();
+    disk.put(&path(), content);
+    let plan = Plan {
+        queue_bytes_max: 10,
+        queue_batches_max: 1,
+        lives: vec![],
+    };
+    let mut subject = Subject::open(&plan, &disk, Driver::Steps).expect("nothing fails");
+    assert_eq!(disk.content(&path()), &content[..whole]);
+    subject
+        .append(Level::Written, b"line\n", 1, 0)
+        .expect("it has room");
+    assert_eq!(subject.end().len(), 1);
+    disk.cut_power(Survival::default());
+    Subject::open(&plan, &disk, Driver::Steps).expect("nothing fails");
+    assert_eq!(disk.content(&path()), [&content[..whole], b"line\n"].concat());
 }
 
 /// What was seen on the way, to know that a plan reached what it is for.
@@ -285,8 +321,12 @@ impl History {
             .map(|line| format!("{id}:{line}:{padding}\n"))
             .collect();
         let bytes = lines.concat();
-        let outcomes = match subject.append(level, bytes.as_bytes(), u32::try_from(lines.len()).expect("a few"), id)
-        {
+        let outcomes = match subject.append(
+            level,
+            bytes.as_bytes(),
+            u32::try_from(lines.len()).expect("a few"),
+            id,
+        ) {
             Ok(Appended::Acknowledged(token)) => {
                 assert_eq!((token, level), (id, Level::Queued));
                 vec![Reply::AtOnce]
@@ -484,10 +524,10 @@ impl Subject {
     }
 
     fn flush(&mut self) {
-        if let Self::Steps(steps) = self {
-            if let Err(failure) = steps.writer.flush() {
-                steps.queue.poison(failure);
-            }
+        if let Self::Steps(steps) = self
+            && let Err(failure) = steps.writer.flush()
+        {
+            steps.queue.poison(failure);
         }
     }
 

@@ -52,6 +52,14 @@ pub fn client(number: u32) -> ClientId {
     ClientId::from_address(IpAddr::V4(Ipv4Addr::from_bits(number)))
 }
 
+impl Plan {
+    /// The plan that `raw` makes.
+    #[must_use]
+    pub fn of(raw: &[u8]) -> Self {
+        Self::arbitrary(&mut Unstructured::new(raw)).expect("bytes that run out are zeros")
+    }
+}
+
 impl<'a> Arbitrary<'a> for Plan {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let requests_max = *u.choose(&[1, 2, 3, 4, 5, 9, 40])?;

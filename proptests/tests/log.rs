@@ -1,7 +1,7 @@
 //! What the log acknowledged is in the file after anything that can happen to it.
 
-use arbitrary::{Arbitrary as _, Unstructured};
-use metricstream_proptests::log::{Driver, Plan, Seen, check};
+use metricstream_proptests::log::{Driver, Plan, Seen, check, check_recovery};
+use metricstream_proptests::seeds;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
@@ -19,10 +19,6 @@ fn config(cases: u32) -> ProptestConfig {
     }
 }
 
-fn plan(raw: &[u8]) -> Plan {
-    Plan::arbitrary(&mut Unstructured::new(raw)).unwrap()
-}
-
 fn raw() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(any::<u8>(), 0..600)
 }
@@ -32,7 +28,16 @@ proptest! {
 
     #[test]
     fn acknowledged_lines_survive_step_by_step(raw in raw()) {
-        check(&plan(&raw), Driver::Steps);
+        check(&Plan::of(&raw), Driver::Steps);
+    }
+}
+
+proptest! {
+    #![proptest_config(config(1_000))]
+
+    #[test]
+    fn any_file_is_opened_and_keeps_its_whole_lines(content in prop::collection::vec(prop_oneof![Just(b'\n'), any::<u8>()], 0..60)) {
+        check_recovery(&content);
     }
 }
 
@@ -41,7 +46,7 @@ proptest! {
 
     #[test]
     fn acknowledged_lines_survive_with_the_writers_thread(raw in raw()) {
-        check(&plan(&raw), Driver::Thread);
+        check(&Plan::of(&raw), Driver::Thread);
     }
 }
 
@@ -55,7 +60,7 @@ fn the_generated_plans_meet_every_kind_of_trouble() {
             let raw = prop::collection::vec(any::<u8>(), 600)
                 .new_tree(&mut runner)
                 .unwrap();
-            let seen = check(&plan(&raw.current()), driver);
+            let seen = check(&Plan::of(&raw.current()), driver);
             sum.acknowledged += seen.acknowledged;
             sum.failed += seen.failed;
             sum.refused += seen.refused;
@@ -73,4 +78,13 @@ fn the_generated_plans_meet_every_kind_of_trouble() {
             "{sum:?}"
         );
     }
+}
+
+#[test]
+fn the_fuzzers_seeds_and_past_crashes_pass() {
+    let count = seeds::replay("log_recovery", |raw| {
+        check_recovery(raw);
+        check(&Plan::of(raw), Driver::Steps);
+    });
+    assert!(count > 0, "the seeds are where they are looked for");
 }

@@ -1,10 +1,10 @@
 //! The limiter's decisions equal a brute-force count, alone and under many threads.
 
-use arbitrary::{Arbitrary as _, Unstructured};
 use metricstream::admission::rate_limit::{Decision, RateLimiter, RateLimits};
 use metricstream::clock::Instant;
 use metricstream::sync::shim::{Arc, thread};
 use metricstream_proptests::rate_limit::{Plan, Step, check, client, window_nanos};
+use metricstream_proptests::seeds;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use std::num::NonZeroU32;
@@ -22,16 +22,12 @@ fn config() -> ProptestConfig {
     }
 }
 
-fn plan(raw: &[u8]) -> Plan {
-    Plan::arbitrary(&mut Unstructured::new(raw)).unwrap()
-}
-
 proptest! {
     #![proptest_config(config())]
 
     #[test]
     fn decisions_equal_a_count_of_everything(raw in prop::collection::vec(any::<u8>(), 0..1500)) {
-        check(&plan(&raw));
+        check(&Plan::of(&raw));
     }
 }
 
@@ -44,7 +40,7 @@ fn the_generated_plans_meet_every_decision() {
     let mut seen = [0; 3];
     for _ in 0..200 {
         let raw = raw.new_tree(&mut runner).unwrap();
-        let met = check(&plan(&raw.current()));
+        let met = check(&Plan::of(&raw.current()));
         (0..3).for_each(|decision| seen[decision] += met[decision]);
     }
     println!(
@@ -117,4 +113,12 @@ fn threads_together_are_allowed_exactly_the_limit() {
         }
         assert_eq!(allowed, vec![LIMIT; CLIENTS as usize], "round {round}");
     }
+}
+
+#[test]
+fn the_fuzzers_seeds_and_past_crashes_pass() {
+    let count = seeds::replay("rate_limit", |raw| {
+        check(&Plan::of(raw));
+    });
+    assert!(count > 0, "the seeds are where they are looked for");
 }
