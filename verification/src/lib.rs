@@ -1,1 +1,15 @@
-//! Models.
+//! What the models of `tests/models` are made of: one scenario, three harnesses, an oracle.
+//!
+//! | module | job |
+//! |---|---|
+//! | [`harness`] | runs a scenario under loom, shuttle or real threads, whichever this was built for |
+//! | [`oracle`] | every outcome that a sequential specification allows |
+//! | [`history`] | who called what when, and whether some order of the calls explains the answers |
+//! | [`program`] | all sequences of operations up to a length, run against both |
+//!
+//! PROOFS.md says what the results mean and what they do not.
+
+pub mod harness;
+pub mod history;
+pub mod oracle;
+pub mod program;

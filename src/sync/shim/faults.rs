@@ -23,22 +23,18 @@ struct State {
     plan: Plan,
     waits: u32,
     timed_waits: u32,
-}
-
-impl State {
-    /// No plan, nothing counted.
-    const IDLE: Self = Self {
-        plan: Plan {
-            spurious_wake: None,
-            time_out: None,
-        },
-        waits: 0,
-        timed_waits: 0,
-    };
+    fired: bool,
 }
 
 thread_local! {
-    static STATE: Cell<State> = const { Cell::new(State::IDLE) };
+    static STATE: Cell<State> = const {
+        Cell::new(State {
+            plan: Plan { spurious_wake: None, time_out: None },
+            waits: 0,
+            timed_waits: 0,
+            fired: false,
+        })
+    };
 }
 
 /// Sets the plan of the execution that begins here and counts from zero again.
@@ -49,13 +45,22 @@ pub fn arm(plan: Plan) {
     });
 }
 
+/// Whether anything of the plan has happened since [`arm`]. A plan that never fires in any execution of a
+/// model names a wait that the model does not reach: the harness has tried them all.
+#[must_use]
+pub fn fired() -> bool {
+    STATE.get().fired
+}
+
 /// Counts one wait; true when the plan says that it wakes for no reason.
 pub(super) fn wakes_spuriously() -> bool {
     let mut state = STATE.get();
     let now = state.waits;
     state.waits += 1;
+    let hit = state.plan.spurious_wake == Some(now);
+    state.fired |= hit;
     STATE.set(state);
-    state.plan.spurious_wake == Some(now)
+    hit
 }
 
 /// Counts one timed wait; true when the plan says that its time runs out.
@@ -63,6 +68,8 @@ pub(super) fn times_out() -> bool {
     let mut state = STATE.get();
     let now = state.timed_waits;
     state.timed_waits += 1;
+    let hit = state.plan.time_out == Some(now);
+    state.fired |= hit;
     STATE.set(state);
-    state.plan.time_out == Some(now)
+    hit
 }
