@@ -595,17 +595,45 @@ fn lines_are_not_too_wide() {
 }
 
 #[test]
-fn the_library_shows_the_same_table() {
-    let lib = fs::read_to_string(root().join("src/lib.rs")).expect("src/lib.rs");
-    for (number, layer) in LAYERS.iter().enumerate() {
-        let names: Vec<_> = layer.iter().map(|name| format!("[`{name}`]")).collect();
-        let row = format!("//! | L{number} | {} |", names.join(", "));
-        assert!(lib.contains(&row), "src/lib.rs lacks {row}");
+fn the_documents_show_the_same_table() {
+    for file in ["src/lib.rs", "ARCHITECTURE.md"] {
+        let text = fs::read_to_string(root().join(file)).expect(file);
+        for (number, layer) in LAYERS.iter().enumerate() {
+            assert_eq!(
+                shown_layer(&text, number),
+                Ok(sorted(layer)),
+                "row L{number} of {file}"
+            );
+        }
     }
-    let declared = words_after(&code_of(&lib), "pub mod ");
-    for module in declared {
+    let lib = fs::read_to_string(root().join("src/lib.rs")).expect("src/lib.rs");
+    for module in words_after(&code_of(&lib), "pub mod ") {
         assert!(module_named(&module).is_some(), "{module} is in no layer");
     }
+}
+
+/// The modules in the row of a layer: what stands in backquotes in its second cell, files apart.
+fn shown_layer(text: &str, number: usize) -> Result<Vec<&str>, String> {
+    let start = format!("| L{number} |");
+    let row = text
+        .lines()
+        .find_map(|line| line.trim_start_matches("//! ").strip_prefix(&start));
+    let cell = row
+        .and_then(|row| row.split('|').next())
+        .ok_or(format!("no row {start}"))?;
+    let names: Vec<_> = cell
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|name| !name.ends_with(".rs"))
+        .collect();
+    Ok(sorted(&names))
+}
+
+fn sorted<'a>(names: &[&'a str]) -> Vec<&'a str> {
+    let mut names = names.to_vec();
+    names.sort_unstable();
+    names
 }
 
 fn words_after(code: &str, before: &str) -> Vec<String> {
@@ -665,6 +693,14 @@ fn an_import_that_goes_up_is_found() {
         let complaints = layer_complaints(path, source);
         assert_eq!(!complaints.is_empty(), found, "{path}: {source}: {complaints:?}");
     }
+}
+
+#[test]
+fn a_table_that_differs_is_found() {
+    let text = "//! | L1 | [`b`], [`a`] |\n| L2 | `main.rs`, `c` | it does `d` |\n";
+    assert_eq!(shown_layer(text, 1), Ok(vec!["a", "b"]));
+    assert_eq!(shown_layer(text, 2), Ok(vec!["c"]));
+    assert!(shown_layer(text, 3).is_err());
 }
 
 #[test]
