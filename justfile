@@ -19,3 +19,7 @@ lint:
 # everything the gate runs
 ci:
     .ci/run
+
+# all fuzz targets for HOURS over all cores: corpus kept and minimised, summary written, non-zero on a failure
+fuzz-night hours="8":
+    fuzz/night --hours {{hours}}
