@@ -1,8 +1,8 @@
 //! The end of a log that was not closed properly.
 //!
-//! Promises: afterwards the file is empty or ends with a line feed, and is on the disk as it is; what was cut
-//! off is what followed the last line feed, and nothing else. Memory is one block whatever the length of the file, and the time is
-//! that of reading the torn part.
+//! Promises: afterwards the file is empty or ends with a line feed, and is on the disk as it is; what was
+//! cut off is what followed the last line feed, and nothing else. Memory is one block whatever the length of
+//! the file, and the time is that of reading the torn part.
 //! Leaves to the caller: damage further up, which a crash of the process cannot cause; and the bytes cut
 //! off, of which no whole line was part.
 

@@ -4,8 +4,9 @@
 //! successful sync, or the luck of [`SimulatedDisk::cut_power`], carries one to the other. Every operation
 //! asks the fault plan first, so a write can be short, fail with any error, find no space, or be the last
 //! thing the process did; a sync can fail, and then what was unsynced is lost to the disk for ever, whatever
-//! later syncs of that process say (as Linux drops pages it could not write; what it reports to the next process
-//! is simulated at its best). Everything is a function of the plan: no clock, no randomness. Works under loom and shuttle.
+//! later syncs of that process say (as Linux drops pages it could not write; what it reports to the next
+//! process is simulated at its best). Everything is a function of the plan: no clock, no randomness. Works
+//! under loom and shuttle.
 //! Leaves to the caller: the plan, and to open a log again after a crash.
 
 use crate::log::fs::{Filesystem, LogFile};

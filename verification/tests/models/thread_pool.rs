@@ -247,8 +247,8 @@ fn one_submitter_two_workers() {
     programs::<ThreadPool<u8>>(2, vec![vec![vec![Call::Submit]]]).expect(1, 165_492, 1, 0, 0);
 }
 
-/// Two threads use the pool of two workers: more executions than loom gets through, so shuttle's schedules and
-/// the stress loop only.
+/// Two threads use the pool of two workers: more executions than loom gets through, so shuttle's schedules
+/// and the stress loop only.
 #[cfg(not(metricstream_loom))]
 #[test]
 fn two_submitters_two_workers() {
