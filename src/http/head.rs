@@ -226,10 +226,37 @@ impl<'a> Iterator for Fields<'a> {
 ///
 /// Any [`Error`] but those about bodies. Offsets count from the start of `buffer`.
 pub fn parse<'a>(limits: &Limits, buffer: &'a [u8]) -> Result<Option<Head<'a>>, Error> {
+    if let Some(head) = parse_whole(limits, buffer) {
+        return Ok(Some(head));
+    }
     match Scan::default().advance(limits, buffer)? {
         Some(found) => parse_found(limits, buffer, found).map(Some),
         None => Ok(None),
     }
+}
+
+/// The fast way for what nearly all buffers hold, a whole good head of moderate size. For anything else none,
+/// and the caller asks [`Scan`], which alone decides between errors.
+///
+/// The line ends are found first, in one sweep, so that no line has to wait for the one before it.
+fn parse_whole<'a>(limits: &Limits, buffer: &'a [u8]) -> Option<Head<'a>> {
+    let window = &buffer[..buffer.len().min(limits.head_bytes_max)];
+    let mut places = [0; scan::LINES_MAX];
+    let places = scan::line_feeds(window, &mut places)?;
+    let found = Found::from_line_feeds(places)?;
+    let mut places = places[1..].iter();
+    let line = |at: usize| {
+        let feed = places.next().map_or(at, |&place| usize::from(place));
+        let line = window.get(at..feed.saturating_sub(1)).unwrap_or_default();
+        let name_end = scan::token_end(&window[at..]).min(line.len());
+        let (name, rest) = line.split_at(name_end);
+        match rest {
+            [b':', value @ ..] if name_end > 0 => Ok((name, scan::trim(value), feed + 1 - at)),
+            // Not the error that is reported: Scan's way finds that.
+            _ => Err(Error::syntax(Fault::FieldName, at)),
+        }
+    };
+    parse_lines(limits, window, found, line).ok()
 }
 
 /// The search for the end of a head, resumable: it remembers how far it got.
@@ -247,18 +274,36 @@ pub(super) struct Scan {
     request_line_checked: bool,
 }
 
-/// Where a complete head lies in the buffer.
+/// Where a head lies in the buffer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Found {
     request_line: (usize, usize),
-    /// End of the head, the closing empty line included.
+    /// End of the head, the closing empty line included; or of what may hold it.
     pub(super) end: usize,
+}
+
+impl Found {
+    /// The head whose line ends are at `places`, unless an empty line comes before its request line.
+    fn from_line_feeds(places: &[u16]) -> Option<Self> {
+        let (first, last) = (places.first()?, places.last()?);
+        let request_line = (0, usize::from(*first).checked_sub(1)?);
+        (request_line.1 > 0).then_some(Self {
+            request_line,
+            end: usize::from(*last) + 1,
+        })
+    }
 }
 
 impl Scan {
     /// Searches on in `buffer`, which starts where it started before and holds at least as much.
     pub(super) fn advance(&mut self, limits: &Limits, buffer: &[u8]) -> Result<Option<Found>, Error> {
         let window = &buffer[..buffer.len().min(limits.head_bytes_max)];
+        if self.searched == 0
+            && let Some(found) =
+                scan::line_feeds(window, &mut [0; scan::LINES_MAX]).and_then(Found::from_line_feeds)
+        {
+            return Ok(Some(found));
+        }
         while let Some(distance) = window.get(self.searched..).and_then(scan::line_feed) {
             if let Some(found) = self.line_end(limits, window, self.searched + distance)? {
                 return Ok(Some(found));
@@ -339,8 +384,24 @@ impl Scan {
     }
 }
 
-/// Parses a head that [`Scan`] found: `bytes` holds at least `found.end` bytes.
+/// Parses a head that [`Scan`] found: `bytes` holds at least `found.end` bytes. The head ends at the first
+/// empty line, which is where [`Scan`] says it does.
 pub(super) fn parse_found<'a>(limits: &Limits, bytes: &'a [u8], found: Found) -> Result<Head<'a>, Error> {
+    match parse_whole(limits, &bytes[..found.end]) {
+        Some(head) => Ok(head),
+        None => parse_lines(limits, bytes, found, |at| field_line(&bytes[at..found.end], at)),
+    }
+}
+
+/// Parses the request line at its place and the field lines as `line` gives them for their offsets: name,
+/// value, length.
+#[inline]
+fn parse_lines<'a>(
+    limits: &Limits,
+    bytes: &'a [u8],
+    found: Found,
+    mut line: impl FnMut(usize) -> Result<(&'a [u8], &'a [u8], usize), Error>,
+) -> Result<Head<'a>, Error> {
     let bytes = &bytes[..found.end];
     let (line_start, line_end) = found.request_line;
     let (method, target, version) = request_line(limits, &bytes[line_start..line_end], line_start)?;
@@ -348,8 +409,8 @@ pub(super) fn parse_found<'a>(limits: &Limits, bytes: &'a [u8], found: Found) ->
     let mut known = Known::default();
     let mut at = fields_start;
     let mut count = 0;
-    while bytes[at..] != *b"\r\n" {
-        let (name, value, line_bytes) = field_line(&bytes[at..], at)?;
+    while !bytes[at..].starts_with(b"\r\n") {
+        let (name, value, line_bytes) = line(at)?;
         count += 1;
         if count > limits.headers_max {
             return Err(Error::HeadTooLarge(Exceeded {
@@ -375,7 +436,7 @@ pub(super) fn parse_found<'a>(limits: &Limits, bytes: &'a [u8], found: Found) ->
         content_encoding: known.content_encoding,
         accept: known.accept,
         fields: &bytes[fields_start..at],
-        bytes: found.end,
+        bytes: at + 2,
     })
 }
 
@@ -526,7 +587,7 @@ impl<'a> Target<'a> {
 }
 
 fn split_query(bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
-    match bytes.iter().position(|&byte| byte == b'?') {
+    match scan::question_mark(bytes) {
         Some(mark) => (&bytes[..mark], Some(&bytes[mark + 1..])),
         None => (bytes, None),
     }
@@ -535,26 +596,23 @@ fn split_query(bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
 /// RFC 9110 section 7.2: "Host = uri-host [ ":" port ]". The host may be empty: RFC 9112 section 3.2 has
 /// clients send an empty value where the target has no authority.
 fn host_is_valid(value: &[u8]) -> bool {
-    let literal = value.first() == Some(&b'[');
-    let end = if literal {
-        value.iter().position(|&byte| byte == b']')
-    } else {
-        None
-    };
-    let (name, port) = match (literal, end) {
-        (true, Some(end)) if end > 1 => (&value[1..end], &value[end + 1..]),
-        (true, _) => return false,
-        (false, _) => value.split_at(value.iter().position(|&byte| byte == b':').unwrap_or(value.len())),
+    let (name, port) = match value {
+        // RFC 3986 section 3.2.2: "IP-literal = "[" ( IPv6address / IPvFuture ) "]"".
+        [b'[', rest @ ..] => match rest.iter().position(|&byte| byte == b']') {
+            Some(end) if end > 0 => (&rest[..end], &rest[end + 1..]),
+            _ => return false,
+        },
+        _ => value.split_at(scan::host_end(value)),
     };
     let port_is_valid = match port {
         [] => true,
         [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
         _ => false,
     };
-    let name_is_valid = name
-        .iter()
-        .all(|&byte| scan::is_host(byte) || (literal && byte == b':'));
-    port_is_valid && name_is_valid && escapes_are_valid(name)
+    let literal = value.first() == Some(&b'[');
+    port_is_valid
+        && (!literal || name.iter().all(|&byte| byte == b':' || scan::is_host(byte)))
+        && (!name.contains(&b'%') || escapes_are_valid(name))
 }
 
 /// RFC 3986 section 2.1: "pct-encoded = "%" HEXDIG HEXDIG".
@@ -625,17 +683,22 @@ struct Known<'a> {
 impl<'a> Known<'a> {
     /// Field names are case-insensitive (RFC 9110 section 5.1).
     fn note(&mut self, name: &'a [u8], value: &'a [u8], at: usize) -> Result<(), Error> {
-        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         match name.len() {
-            4 if is(b"host") => return self.note_host(value, at),
-            6 if is(b"accept") => self.accept = self.accept.or(Some(value)),
-            6 if is(b"expect") => self.note_expect(value, at),
-            10 if is(b"connection") => self.note_connection(value),
-            12 if is(b"content-type") => return set_once(&mut self.content_type, value, at),
-            13 if is(b"authorization") => return set_once(&mut self.authorization, value, at),
-            14 if is(b"content-length") => return self.note_length(value, at),
-            16 if is(b"content-encoding") => self.content_encoding = self.content_encoding.or(Some(value)),
-            17 if is(b"transfer-encoding") => self.note_coding(value, at),
+            4 if scan::same_name(name, b"host") => return self.note_host(value, at),
+            6 if scan::same_name(name, b"accept") => self.accept = self.accept.or(Some(value)),
+            6 if scan::same_name(name, b"expect") => self.note_expect(value, at),
+            10 if scan::same_name(name, b"connection") => self.note_connection(value),
+            12 if scan::same_name(name, b"content-type") => {
+                return set_once(&mut self.content_type, value, at);
+            }
+            13 if scan::same_name(name, b"authorization") => {
+                return set_once(&mut self.authorization, value, at);
+            }
+            14 if scan::same_name(name, b"content-length") => return self.note_length(value, at),
+            16 if scan::same_name(name, b"content-encoding") => {
+                self.content_encoding = self.content_encoding.or(Some(value))
+            }
+            17 if scan::same_name(name, b"transfer-encoding") => self.note_coding(value, at),
             _ => {}
         }
         Ok(())

@@ -5,7 +5,7 @@
 //!
 //! | module | job |
 //! |---|---|
-//! | `scan` | byte classes and fast searches |
+//! | `block`, `scan` | byte classes and searches, sixteen bytes at a time |
 //! | [`head`] | request line and fields, borrowed from the buffer |
 //! | [`body`] | the chunked coding, decoded in place |
 //! | [`exchange`] | one connection's place in its byte stream: head, then body, then the next request |
@@ -43,6 +43,7 @@
 //! assert_eq!(buffer, b"GET /"); // the start of the next request: call advance again
 //! ```
 
+mod block;
 mod scan;
 
 pub mod head;
