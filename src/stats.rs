@@ -54,6 +54,8 @@ pub struct Stats {
     pub refused_log_full: Counter,
     /// Requests refused because the log could not store them (503).
     pub refused_log_failed: Counter,
+    /// Panics of a turn on the reactor's thread, each a bug; those of workers are the thread pool's to count.
+    pub reactor_panics: Counter,
     /// Request events dropped because a ring to the monitor was full.
     pub events_dropped: Counter,
 }

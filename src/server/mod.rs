@@ -251,6 +251,11 @@ impl Shared {
                 "Requests refused: the log failed (503).",
             ),
             figure(
+                "reactor_panics",
+                &stats.reactor_panics,
+                "Panics of the reactor: each is a bug, and cost one connection.",
+            ),
+            figure(
                 "events_dropped",
                 &stats.events_dropped,
                 "Request events that found their ring full.",

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::clock::Instant;
 use crate::limits;
 use crate::net::{Interest, Listener, Ready, Socket, Token};
-use crate::sync::shim::Arc;
+use crate::sync::shim::{Arc, panic};
 use crate::sync::thread_pool::{Refused, ThreadPool};
 
 use super::Shared;
@@ -80,7 +80,7 @@ impl Reactor {
 
     fn stop(&mut self, ready: &mut Ready) -> Stopped {
         // What already waits in the backlog was answered by the kernel in our name: serve it.
-        self.accept();
+        while self.accept() {}
         if let Some(listener) = self.listener.take() {
             let _ = self.shared.poller.remove(&listener);
         }
@@ -122,19 +122,28 @@ impl Reactor {
     fn dispatch(&mut self, connection: Box<Connection>) {
         match self.workers.submit(connection) {
             Ok(()) => {}
-            Err(Refused::Full(connection) | Refused::Stopped(connection)) => self.servant.turn(connection),
+            Err(Refused::Full(connection) | Refused::Stopped(connection)) => {
+                contain(&self.shared, || self.servant.turn(connection));
+            }
         }
     }
 
-    fn accept(&mut self) {
+    /// Accepts who waits, so many at most; answers whether more may be waiting.
+    fn accept(&mut self) -> bool {
         for _ in 0..limits::ACCEPTS_MAX {
-            let Some(listener) = &self.listener else { return };
+            let Some(listener) = &self.listener else {
+                return false;
+            };
             match listener.accept() {
                 Ok(Some((socket, peer))) => self.welcome(socket, peer),
-                Ok(None) => return,
-                Err(error) => return self.pause_accepting(&error),
+                Ok(None) => return false,
+                Err(error) => {
+                    self.pause_accepting(&error);
+                    return false;
+                }
             }
         }
+        true
     }
 
     fn welcome(&mut self, socket: Socket, peer: SocketAddr) {
@@ -190,9 +199,17 @@ impl Reactor {
                 }
                 let unfinished_request = connection.request_began.is_some() && !connection.has_unsent();
                 if unfinished_request && connection.fate == Fate::KeepAlive && !connection.lingering {
-                    servant.time_out(connection);
+                    contain(shared, || servant.time_out(connection));
                 }
             },
         );
+    }
+}
+
+/// A panic of a turn on this thread costs the connection and not the server, as a worker's does; a turn begins
+/// by clearing what an earlier one left.
+fn contain(shared: &Shared, turn: impl FnOnce()) {
+    if !panic::contain(turn) {
+        shared.stats.reactor_panics.add(1);
     }
 }

@@ -273,7 +273,12 @@ impl Servant {
                     from += consumed;
                     connection.request_began = (from < input.len()).then_some(arrived);
                     if !form.keep_alive {
-                        connection.fate = Fate::Close;
+                        // What was sent after the last request would turn the close into a reset.
+                        connection.fate = if from < input.len() {
+                            Fate::Linger
+                        } else {
+                            Fate::Close
+                        };
                         break Served::Last;
                     }
                 }

@@ -140,6 +140,7 @@ impl Turn {
         debug_assert!(ready.is_empty(), "every ready byte belongs to a decision");
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BYTES);
+        self.decisions.shrink_to(KEPT_DECISIONS);
         self.stored_metrics = 0;
         self.stored_requests = 0;
     }
@@ -147,6 +148,9 @@ impl Turn {
 
 /// Memory for ready bytes that an idle connection may keep.
 const KEPT_BYTES: usize = 256;
+
+/// Room for decisions that an idle connection may keep: more than one only when requests are pipelined.
+const KEPT_DECISIONS: usize = 4;
 
 fn write_ingested(outcome: Outcome, metrics: u32, form: Form, out: &mut Vec<u8>) -> u16 {
     match outcome {
