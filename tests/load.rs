@@ -488,6 +488,29 @@ fn a_signal_ends_the_run_and_the_report_comes() {
 }
 
 #[test]
+fn a_second_signal_does_not_wait_for_replies() {
+    let server = Server::start(|_| Act::Silence);
+    let child = server
+        .command("--clients 3 --timeout-ms 60000")
+        .spawn()
+        .expect("run");
+    let begun = Instant::now();
+    let id = rustix::process::Pid::from_child(&child);
+    let interrupt = || rustix::process::kill_process(id, rustix::process::Signal::INT).expect("kill");
+    while server.seen.lock().requests < 3 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the run began");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // Two that come together count as one, hence the pause.
+    interrupt();
+    std::thread::sleep(Duration::from_millis(500));
+    interrupt();
+    let output = child.wait_with_output().expect("wait");
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(130), 0));
+}
+
+#[test]
 fn a_server_that_is_not_there_is_one_clear_line() {
     let port = TcpListener::bind("127.0.0.1:0")
         .expect("bind")

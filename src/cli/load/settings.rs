@@ -30,7 +30,7 @@ const RATE_MIN: f64 = 0.001;
 /// Longest duration that a flag takes.
 const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Sends metrics to a server and reports how it did.
+/// Send metrics to a server and report how it did
 ///
 /// Closed loop unless --rate is given: each client sends its next request when it has the reply to the last
 /// one. With --rate requests fall due at that rate whatever the server does, and latency counts from then
@@ -50,10 +50,10 @@ pub struct LoadArgs {
     #[arg(long, default_value = "/metrics")]
     path: String,
     /// Clients, each with a connection of its own
-    #[arg(long, default_value_t = 10, value_parser = up_to(CLIENTS_MAX))]
+    #[arg(long, default_value_t = 10, value_name = "COUNT", value_parser = up_to(CLIENTS_MAX))]
     clients: u32,
     /// Requests from each client [default: 10, unless --duration is given]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "duration")]
+    #[arg(long, value_name = "COUNT", conflicts_with = "duration", value_parser = up_to(u32::MAX))]
     requests: Option<u32>,
     /// Send for this long instead, as in 500ms, 10s, 2m
     #[arg(long, value_parser = parse_duration)]
@@ -62,31 +62,31 @@ pub struct LoadArgs {
     #[arg(long, value_parser = parse_duration, default_value = "0s")]
     warmup: Duration,
     /// Pause between the reply to a client and its next request, in milliseconds
-    #[arg(long, default_value_t = 0, conflicts_with = "rate")]
+    #[arg(long, value_name = "MS", default_value_t = 0, conflicts_with = "rate")]
     interval_ms: u32,
     /// Open loop: requests per second, summed over all clients
-    #[arg(long, value_parser = parse_rate)]
+    #[arg(long, value_name = "REQUESTS_PER_SECOND", value_parser = parse_rate)]
     rate: Option<f64>,
     /// Metrics in each request
-    #[arg(long, default_value_t = 3, value_parser = up_to(BATCH_MAX))]
+    #[arg(long, default_value_t = 3, value_name = "COUNT", value_parser = up_to(BATCH_MAX))]
     batch: u32,
     /// Whether a connection serves all requests of its client, or one
-    #[arg(long, value_enum, default_value_t = Connection::KeepAlive)]
+    #[arg(long, value_name = "LIFE", value_enum, default_value_t = Connection::KeepAlive)]
     connection: Connection,
     /// Send `Authorization: Bearer TOKEN` from all clients
     #[arg(long, conflicts_with_all = ["token_prefix", "anonymous"], value_parser = parse_token)]
     token: Option<String>,
     /// Send `Authorization: Bearer PREFIX<client>`, so that each client has limits of its own
-    #[arg(long, default_value = "load-", conflicts_with = "anonymous", value_parser = parse_token)]
+    #[arg(long, value_name = "PREFIX", default_value = "load-", conflicts_with = "anonymous", value_parser = parse_token)]
     token_prefix: String,
     /// Send no Authorization: clients are told apart by their address
     #[arg(long)]
     anonymous: bool,
     /// Longest wait for a connection and for a reply, in milliseconds
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=3_600_000))]
+    #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=3_600_000))]
     timeout_ms: u32,
     /// Further attempts to connect, for each request, before it fails
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=16))]
+    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=16))]
     connect_retries: u32,
     /// Wait as long as Retry-After says before the next request
     #[arg(long)]
@@ -95,10 +95,10 @@ pub struct LoadArgs {
     #[arg(long)]
     allow_refusals: bool,
     /// Hold so many idle connections during the run; each must answer GET /health at its end
-    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    #[arg(long, value_name = "COUNT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     idle: u32,
     /// Generator threads
-    #[arg(long, default_value_t = 1, value_parser = up_to(THREADS_MAX))]
+    #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = up_to(THREADS_MAX))]
     threads: u32,
     /// Form of the report on stdout
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -327,7 +327,7 @@ mod tests {
         for (line, part) in [
             ("--clients 0", "1..=99999"),
             ("--clients 100000", "1..=99999"),
-            ("--requests 0", "1.."),
+            ("--requests 0", "1..=4294967295"),
             ("--requests 5 --duration 5s", "cannot be used with"),
             ("--rate 5 --interval-ms 5", "cannot be used with"),
             ("--rate 0", "0.001 to 10000000"),
