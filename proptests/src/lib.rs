@@ -7,6 +7,7 @@
 
 pub mod choices;
 pub mod http;
+pub mod http_fuzz;
 pub mod http_hyper;
 pub mod http_oracle;
 pub mod http_plan;

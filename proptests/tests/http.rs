@@ -3,22 +3,11 @@
 use arbitrary::Unstructured;
 use metricstream::http::{Bound, Error, Exceeded, Exchange, Fault, Limits, Step, response};
 use metricstream_proptests::http::{End, check, drive, pieces};
+use metricstream_proptests::http_fuzz::{self, tight_limits};
 use metricstream_proptests::http_hyper;
 use metricstream_proptests::http_plan::Stream;
+use metricstream_proptests::seeds;
 use proptest::prelude::*;
-
-/// Small enough that generated streams meet every limit.
-fn tight() -> Limits {
-    Limits {
-        head_bytes_max: 160,
-        target_bytes_max: 40,
-        headers_max: 6,
-        body_bytes_max: 64,
-        chunk_line_bytes_max: 12,
-        chunk_extension_bytes_max: 20,
-        trailer_bytes_max: 24,
-    }
-}
 
 /// `PROPTEST_CASES` makes a run longer.
 fn config() -> ProptestConfig {
@@ -54,7 +43,7 @@ proptest! {
     #[test]
     fn damaged_streams_agree_with_the_oracle_at_tight_limits(raw in prop::collection::vec(any::<u8>(), 0..600)) {
         let stream = Stream::damaged(&mut Unstructured::new(&raw)).unwrap();
-        check(&tight(), &stream.bytes, &stream.cuts);
+        check(&tight_limits(), &stream.bytes, &stream.cuts);
     }
 
     #[test]
@@ -66,8 +55,18 @@ proptest! {
     }
 
     #[test]
+    fn chunked_bodies_round_trip(raw in prop::collection::vec(any::<u8>(), 0..400)) {
+        http_fuzz::body(&raw);
+    }
+
+    #[test]
+    fn damaged_heads_agree_with_httparse(raw in prop::collection::vec(any::<u8>(), 0..400)) {
+        http_fuzz::head(&Stream::damaged(&mut Unstructured::new(&raw)).unwrap().bytes);
+    }
+
+    #[test]
     fn arbitrary_bytes_agree_with_the_oracle(stream in prop::collection::vec(any::<u8>(), 0..200), cuts in any::<[usize; 3]>()) {
-        check(&tight(), &stream, &cuts);
+        check(&tight_limits(), &stream, &cuts);
     }
 }
 
@@ -89,7 +88,7 @@ fn damaged_streams_meet_every_refusal() {
     let mut met: Vec<String> = Vec::new();
     for seed in 0..60_000 {
         let stream = Stream::damaged(&mut Unstructured::new(&noise(seed, 500))).unwrap();
-        for limits in [Limits::default(), tight()] {
+        for limits in [Limits::default(), tight_limits()] {
             let name = match drive(&limits, std::slice::from_ref(&stream.bytes)).end {
                 End::Refused(Error::Syntax { fault, .. }) => format!("{fault:?}"),
                 End::Refused(
@@ -322,4 +321,18 @@ fn a_fault_names_the_byte() {
             at
         })
     );
+}
+
+#[test]
+fn seeds_and_past_crashes_agree() {
+    for (target, check) in [
+        ("http_head", http_fuzz::head as fn(&[u8])),
+        ("http_body", http_fuzz::body),
+        ("http_exchange", http_fuzz::exchange),
+    ] {
+        assert!(
+            seeds::replay(target, check) > 10,
+            "{target}: the seeds are where they are looked for"
+        );
+    }
 }
