@@ -32,8 +32,9 @@ const ACQUAINTED: [(&str, &str); 4] = [
 const ROOT_MACROS: [(&str, &str); 1] = [("ord", "sync::shim")];
 
 /// The files with `unsafe`, each with what it is needed for.
-const UNSAFE_FILES: [(&str, &str); 3] = [
+const UNSAFE_FILES: [(&str, &str); 4] = [
     ("src/sync/ring.rs", "slots shared between two threads"),
+    ("src/http/block.rs", "functions that use vector registers"),
     ("src/json/scan.rs", "loads of vector registers"),
     (
         "verification/tests/models/note.rs",

@@ -206,8 +206,8 @@ impl Reactor {
     }
 }
 
-/// A panic of a turn on this thread costs the connection and not the server, as a worker's does; a turn begins
-/// by clearing what an earlier one left.
+/// A panic of a turn on this thread costs the connection and not the server, as a worker's does; a turn
+/// begins by clearing what an earlier one left.
 fn contain(shared: &Shared, turn: impl FnOnce()) {
     if !panic::contain(turn) {
         shared.stats.reactor_panics.add(1);
