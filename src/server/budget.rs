@@ -46,9 +46,9 @@ impl Budget {
 
     /// An empty reservation.
     #[must_use]
-    pub fn reserve_none(self: &Arc<Self>) -> Reserved {
+    pub fn reserve_none(budget: &Arc<Self>) -> Reserved {
         Reserved {
-            budget: Arc::clone(self),
+            budget: Arc::clone(budget),
             bytes: 0,
         }
     }
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn the_sum_of_reservations_is_bounded_exactly() {
         let budget = Arc::new(Budget::new(10));
-        let (mut first, mut second) = (budget.reserve_none(), budget.reserve_none());
+        let (mut first, mut second) = (Budget::reserve_none(&budget), Budget::reserve_none(&budget));
         first.resize(6).expect("fits");
         second.resize(4).expect("fits");
         assert_eq!(second.resize(5), Err(Exhausted { limit: 10, seen: 11 }));
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn a_reservation_beyond_the_range_is_refused() {
         let budget = Arc::new(Budget::new(10));
-        let mut reserved = budget.reserve_none();
+        let mut reserved = Budget::reserve_none(&budget);
         reserved.resize(1).expect("fits");
         assert_eq!(reserved.resize(usize::MAX).map_err(|error| error.limit), Err(10));
         assert_eq!(budget.used(), 1);

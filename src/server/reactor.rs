@@ -14,9 +14,11 @@ use crate::sync::shim::{Arc, panic};
 use crate::sync::thread_pool::{Refused, ThreadPool};
 
 use super::Shared;
+use super::budget::Budget;
 use super::connection::{Connection, Fate};
 use super::reply::{self, Form, Refusal};
 use super::servant::Servant;
+use super::table::Table;
 
 /// The workers of the server.
 pub type Workers = ThreadPool<Box<Connection>>;
@@ -147,7 +149,7 @@ impl Reactor {
     }
 
     fn welcome(&mut self, socket: Socket, peer: SocketAddr) {
-        let Some(lease) = self.shared.table.lease() else {
+        let Some(lease) = Table::lease(&self.shared.table) else {
             self.shared.stats.connections_refused.add(1);
             let mut out = Vec::new();
             let limit = self.shared.bounds.connections_max;
@@ -162,7 +164,7 @@ impl Reactor {
             tracing::error!(%error, "a connection cannot be watched");
             return;
         }
-        let reserved = self.shared.buffers.reserve_none();
+        let reserved = Budget::reserve_none(&self.shared.buffers);
         let mut connection = Box::new(Connection::new(socket, peer.ip(), lease, reserved));
         connection.deadline = self.shared.clock.now().after(self.shared.bounds.idle_timeout);
         // Added armed: the event, if it is there already, waits in the poller until this thread asks.

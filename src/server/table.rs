@@ -40,11 +40,11 @@ impl<C> Table<C> {
 
     /// A slot for a new connection, or `None` when all are leased.
     #[must_use]
-    pub fn lease(self: &Arc<Self>) -> Option<Lease<C>> {
-        let slot = self.free.lock().pop()?;
-        self.stats.connections_accepted.add(1);
+    pub fn lease(table: &Arc<Self>) -> Option<Lease<C>> {
+        let slot = table.free.lock().pop()?;
+        table.stats.connections_accepted.add(1);
         Some(Lease {
-            table: Arc::clone(self),
+            table: Arc::clone(table),
             slot,
         })
     }
@@ -118,21 +118,21 @@ mod tests {
     #[test]
     fn leases_are_bounded_and_come_back_when_dropped() {
         let table = table(2);
-        let first = table.lease().expect("a slot");
-        let second = table.lease().expect("a slot");
-        assert!(table.lease().is_none());
+        let first = Table::lease(&table).expect("a slot");
+        let second = Table::lease(&table).expect("a slot");
+        assert!(Table::lease(&table).is_none());
         assert_eq!((table.open(), table.stats.connections_open()), (2, 2));
         let token = first.token();
         drop(first);
         assert_eq!((table.open(), table.stats.connections_open()), (1, 1));
-        assert_eq!(table.lease().expect("the slot again").token(), token);
+        assert_eq!(Table::lease(&table).expect("the slot again").token(), token);
         drop(second);
     }
 
     #[test]
     fn a_connection_is_taken_once() {
         let table = table(1);
-        let lease = table.lease().expect("a slot");
+        let lease = Table::lease(&table).expect("a slot");
         assert_eq!(table.take(lease.token()), None);
         table.rest(lease.token(), "c", |_| true).expect("armed");
         assert_eq!(table.take(lease.token()), Some("c"));
@@ -146,7 +146,7 @@ mod tests {
         let table = table(3);
         let leases: Vec<_> = ["a", "b", "c"]
             .map(|name| {
-                let lease = table.lease().expect("a slot");
+                let lease = Table::lease(&table).expect("a slot");
                 table.rest(lease.token(), name, |_| true).expect("armed");
                 lease
             })

@@ -58,12 +58,40 @@ impl Bounds {
 pub struct Report<O> {
     /// Every distinct outcome seen.
     pub outcomes: BTreeSet<O>,
-    /// Every distinct outcome seen when a wait woke for no reason or a timed wait ran out.
-    pub outcomes_with_faults: BTreeSet<O>,
+    /// Every distinct outcome seen when a wait woke for no reason or a weak compare-and-exchange failed for
+    /// none. Nobody should be able to tell.
+    pub outcomes_spurious: BTreeSet<O>,
+    /// Every distinct outcome seen when a timed wait ran out.
+    pub outcomes_late: BTreeSet<O>,
     /// Executions, those with faults included.
     pub executions: u64,
     /// Whether `outcomes` is all there is: loom, or shuttle's search run to the end.
     pub exhaustive: bool,
+}
+
+/// The environment variable under which the first panic is written to standard error and ends the process:
+/// for a parent that wants to know how a model failed. After a failed execution both checkers unwind threads
+/// that were in the middle of something, and what they say then is no verdict.
+pub const FIRST_PANIC_ENDS: &str = "METRICSTREAM_FIRST_PANIC_ENDS";
+
+fn end_at_first_panic() {
+    use std::io::Write as _;
+    if std::env::var_os(FIRST_PANIC_ENDS).is_none() {
+        return;
+    }
+    std::panic::set_hook(Box::new(|info| {
+        // A panic without a message is how loom's coroutines end a thread that has nothing left to do.
+        let Some(message) = info.payload_as_str() else {
+            return;
+        };
+        let message = message.replace('\n', " ");
+        let thread = std::thread::current();
+        let test = thread.name().unwrap_or_default();
+        let text = format!("first panic in: {test}\nfirst panic: {message}\n");
+        // Not by a macro: those are captured by the test harness and lost.
+        let _ = std::io::stderr().lock().write_all(text.as_bytes());
+        std::process::exit(101);
+    }));
 }
 
 /// Runs `scenario` in all the ways this harness has.
@@ -71,6 +99,7 @@ pub fn explore<O: Ord + Debug + Send + 'static>(
     bounds: Bounds,
     scenario: impl Fn() -> O + Send + Sync + 'static,
 ) -> Report<O> {
+    end_at_first_panic();
     backend::explore(bounds, std::sync::Arc::new(scenario))
 }
 
@@ -116,16 +145,18 @@ pub fn switch_point() {
 #[cfg(any(metricstream_loom, metricstream_shuttle))]
 mod backend {
     use super::{Bounds, Debug, Report};
-    use metricstream::sync::shim::faults::{self, Plan};
+    use metricstream::sync::shim::faults::{self, FAULTS, Fault};
+    use std::collections::BTreeSet;
     use std::sync::{Arc, Mutex};
 
-    /// More waits than any scenario here reaches; a loop that does not end is a bug of the harness.
-    const FAULTS_MAX: u32 = 64;
+    /// More waits than any scenario here reaches.
+    const OCCASIONS_MAX: u32 = 64;
 
     /// What one plan's runs have collected.
     struct Collected<O> {
         report: Report<O>,
-        fired: bool,
+        /// The most occasions for each kind of fault in any execution.
+        occasions: [u32; FAULTS.len()],
     }
 
     pub(super) fn explore<O: Ord + Debug + Send + 'static>(
@@ -133,25 +164,18 @@ mod backend {
         scenario: Arc<dyn Fn() -> O + Send + Sync>,
     ) -> Report<O> {
         refuse_loom_variables();
-        let mut total = run(bounds, Plan::default(), &scenario).report;
-        let spurious = |k| Plan {
-            spurious_wake: Some(k),
-            time_out: None,
-        };
-        let late = |k| Plan {
-            spurious_wake: None,
-            time_out: Some(k),
-        };
-        let kinds: [&dyn Fn(u32) -> Plan; 2] = [&spurious, &late];
-        for plan_of in kinds {
-            for k in 0.. {
-                assert!(k < FAULTS_MAX, "the scenario waits without end");
-                let with_fault = run(bounds, plan_of(k), &scenario);
-                total.executions += with_fault.report.executions;
-                if !with_fault.fired {
-                    break;
-                }
-                total.outcomes_with_faults.extend(with_fault.report.outcomes);
+        let first = run(bounds, None, &scenario);
+        let mut total = first.report;
+        for (kind, occasions) in FAULTS.into_iter().zip(first.occasions) {
+            assert!(occasions <= OCCASIONS_MAX, "the scenario waits without end");
+            for k in 0..occasions {
+                let with_fault = run(bounds, Some((kind, k)), &scenario).report;
+                total.executions += with_fault.executions;
+                let seen = match kind {
+                    Fault::TimeOut => &mut total.outcomes_late,
+                    Fault::SpuriousWake | Fault::WeakFailure => &mut total.outcomes_spurious,
+                };
+                seen.extend(with_fault.outcomes);
             }
         }
         total
@@ -168,17 +192,18 @@ mod backend {
 
     fn run<O: Ord + Debug + Send + 'static>(
         bounds: Bounds,
-        plan: Plan,
+        plan: Option<(Fault, u32)>,
         scenario: &Arc<dyn Fn() -> O + Send + Sync>,
     ) -> Collected<O> {
         let collected = Arc::new(Mutex::new(Collected {
             report: Report {
-                outcomes: std::collections::BTreeSet::new(),
-                outcomes_with_faults: std::collections::BTreeSet::new(),
+                outcomes: BTreeSet::new(),
+                outcomes_spurious: BTreeSet::new(),
+                outcomes_late: BTreeSet::new(),
                 executions: 0,
                 exhaustive: cfg!(metricstream_loom) || bounds.dfs,
             },
-            fired: false,
+            occasions: [0; FAULTS.len()],
         }));
         let one = {
             let (collected, scenario) = (Arc::clone(&collected), Arc::clone(scenario));
@@ -188,7 +213,9 @@ mod backend {
                 let mut collected = collected.lock().expect("nothing panics with it held");
                 collected.report.outcomes.insert(outcome);
                 collected.report.executions += 1;
-                collected.fired |= faults::fired();
+                for (most, kind) in collected.occasions.iter_mut().zip(FAULTS) {
+                    *most = (*most).max(faults::occasions(kind));
+                }
             }
         };
         schedule(bounds, one);
@@ -196,10 +223,11 @@ mod backend {
         Collected {
             report: Report {
                 outcomes: std::mem::take(&mut collected.report.outcomes),
-                outcomes_with_faults: std::collections::BTreeSet::new(),
+                outcomes_spurious: BTreeSet::new(),
+                outcomes_late: BTreeSet::new(),
                 ..collected.report
             },
-            fired: collected.fired,
+            occasions: collected.occasions,
         }
     }
 
@@ -253,7 +281,8 @@ mod backend {
     ) -> Report<O> {
         Report {
             outcomes: (0..bounds.stress).map(|_| scenario()).collect(),
-            outcomes_with_faults: BTreeSet::new(),
+            outcomes_spurious: BTreeSet::new(),
+            outcomes_late: BTreeSet::new(),
             executions: bounds.stress as u64,
             exhaustive: false,
         }

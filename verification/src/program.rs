@@ -150,7 +150,7 @@ impl<S: Spec + Send + Sync + 'static> Subject<S> {
         let late = !cfg!(any(metricstream_loom, metricstream_shuttle));
         let expected = in_world(late, stale);
         let blind = cfg!(metricstream_loom) && (self.loom_is_blind)(&programs);
-        let expected_with_faults = in_world(true, stale);
+        let expected_late = in_world(true, stale);
         tally.weaker += (expected.len() - in_world(late, false).len()) as u64;
         // PCT refuses a run in which only one thread does anything.
         let alone = programs.iter().filter(|program| !program.is_empty()).count() < 2;
@@ -163,10 +163,16 @@ impl<S: Spec + Send + Sync + 'static> Subject<S> {
                 "[{id}] {shown} gave {outcome:?}, which no order explains"
             );
         }
-        for outcome in &report.outcomes_with_faults {
+        for outcome in &report.outcomes_spurious {
             assert!(
-                expected_with_faults.contains(outcome),
-                "[{id}] {shown} gave {outcome:?}, with a fault"
+                expected.contains(outcome),
+                "[{id}] {shown} gave {outcome:?}, with a spurious wake-up or failure"
+            );
+        }
+        for outcome in &report.outcomes_late {
+            assert!(
+                expected_late.contains(outcome),
+                "[{id}] {shown} gave {outcome:?}, with a time-out"
             );
         }
         if report.exhaustive {

@@ -5,7 +5,8 @@
 //! [`super::mutation`] says so. Without a plan and without a mutation no wait ever times out: a lost
 //! wake-up shows as a deadlock and no timer hides it.
 
-use super::{MutexGuard, backend, faults, mutation};
+use super::faults::{self, Fault};
+use super::{MutexGuard, backend, mutation};
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ impl Condvar {
         mut unready: impl FnMut(&mut T) -> bool,
     ) -> (MutexGuard<'a, T>, bool) {
         while unready(&mut guard) {
-            if faults::times_out() {
+            if faults::happens(Fault::TimeOut) {
                 guard = relock(guard);
                 let late = unready(&mut guard);
                 return (guard, late);
@@ -77,7 +78,7 @@ impl Condvar {
     }
 
     fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-        if faults::wakes_spuriously() {
+        if faults::happens(Fault::SpuriousWake) {
             return relock(guard);
         }
         let mutex = guard.mutex;

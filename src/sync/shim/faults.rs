@@ -1,75 +1,62 @@
-//! What loom and shuttle leave out: waits that wake for no reason, and time-outs.
+//! What loom and shuttle leave out: waits that wake for no reason, time-outs, weak failures.
 //!
-//! Promises: deterministic. A plan names the one wait, counted over the whole execution, that wakes for no
-//! reason, and the one timed wait whose time runs out; the harness repeats a model for every plan up to
-//! its bound. A plan is a budget: what it does not name never happens, so that neither a stray wake-up
-//! nor a timer can hide a lost notification.
+//! Promises: deterministic. A plan names one fault by its kind and its number, counted over the whole
+//! execution: the third wait wakes for no reason, the first timed wait runs out, the second weak
+//! compare-and-exchange fails though the value was the expected one. The harness repeats a model for every
+//! plan. What the plan does not name never happens, so that neither a stray wake-up nor a timer
+//! can hide a lost notification.
 //! Leaves to the caller: to [`arm`] at the start of each execution. Both checkers run all the threads of an
 //! execution on one system thread, which is why std's thread-local holds the plan.
 
 use std::cell::Cell;
 
-/// Which waits fail, counted from zero; `None` is none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
-    /// The wait that wakes for no reason.
-    pub spurious_wake: Option<u32>,
-    /// The timed wait whose time runs out.
-    pub time_out: Option<u32>,
+/// A kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A wait returns though nobody notified.
+    SpuriousWake,
+    /// A timed wait runs out.
+    TimeOut,
+    /// A weak compare-and-exchange fails though it need not.
+    WeakFailure,
 }
 
-#[derive(Clone, Copy, Default)]
+/// All of them.
+pub const FAULTS: [Fault; 3] = [Fault::SpuriousWake, Fault::TimeOut, Fault::WeakFailure];
+
+#[derive(Clone, Copy)]
 struct State {
-    plan: Plan,
-    waits: u32,
-    timed_waits: u32,
-    fired: bool,
+    plan: Option<(Fault, u32)>,
+    /// Occasions for each kind so far.
+    occasions: [u32; FAULTS.len()],
 }
 
 thread_local! {
     static STATE: Cell<State> = const {
-        Cell::new(State {
-            plan: Plan { spurious_wake: None, time_out: None },
-            waits: 0,
-            timed_waits: 0,
-            fired: false,
-        })
+        Cell::new(State { plan: None, occasions: [0; FAULTS.len()] })
     };
 }
 
-/// Sets the plan of the execution that begins here and counts from zero again.
-pub fn arm(plan: Plan) {
+/// Sets the plan of the execution that begins here: the kind and which occasion for it, from zero.
+pub fn arm(plan: Option<(Fault, u32)>) {
     STATE.set(State {
         plan,
-        ..State::default()
+        occasions: [0; FAULTS.len()],
     });
 }
 
-/// Whether anything of the plan has happened since [`arm`]. A plan that never fires in any execution of a
-/// model names a wait that the model does not reach: the harness has tried them all.
+/// How many occasions for a fault of `kind` there were since [`arm`]. Up to the fault an execution is one
+/// without it, so the most that any execution without a fault has is how many plans there are to try.
 #[must_use]
-pub fn fired() -> bool {
-    STATE.get().fired
+pub fn occasions(kind: Fault) -> u32 {
+    STATE.get().occasions[kind as usize]
 }
 
-/// Counts one wait; true when the plan says that it wakes for no reason.
-pub(super) fn wakes_spuriously() -> bool {
+/// Counts one occasion for a fault of `kind`; true when it happens here.
+pub(super) fn happens(kind: Fault) -> bool {
     let mut state = STATE.get();
-    let now = state.waits;
-    state.waits += 1;
-    let hit = state.plan.spurious_wake == Some(now);
-    state.fired |= hit;
+    let now = state.occasions[kind as usize];
+    state.occasions[kind as usize] += 1;
     STATE.set(state);
-    hit
-}
-
-/// Counts one timed wait; true when the plan says that its time runs out.
-pub(super) fn times_out() -> bool {
-    let mut state = STATE.get();
-    let now = state.timed_waits;
-    state.timed_waits += 1;
-    let hit = state.plan.time_out == Some(now);
-    state.fired |= hit;
-    STATE.set(state);
-    hit
+    state.plan == Some((kind, now))
 }

@@ -23,6 +23,8 @@ compile_error!("choose one of metricstream_loom and metricstream_shuttle");
 pub mod ordering;
 
 #[cfg(any(metricstream_loom, metricstream_shuttle))]
+mod atomic_model;
+#[cfg(any(metricstream_loom, metricstream_shuttle))]
 pub mod faults;
 #[cfg(any(metricstream_loom, metricstream_shuttle))]
 pub mod mutation;
@@ -49,7 +51,12 @@ pub use condvar::Condvar;
 
 /// Atomic integers; loads and stores take their ordering from [`crate::ord!`].
 pub mod atomic {
-    pub use super::backend::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+    #[cfg(not(any(metricstream_loom, metricstream_shuttle)))]
+    pub use std::sync::atomic::AtomicUsize;
+
+    #[cfg(any(metricstream_loom, metricstream_shuttle))]
+    pub use super::atomic_model::AtomicUsize;
+    pub use super::backend::sync::atomic::{AtomicBool, AtomicU64};
     pub use std::sync::atomic::Ordering;
 }
 

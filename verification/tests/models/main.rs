@@ -8,9 +8,22 @@
 
 mod note;
 
+#[cfg(any(metricstream_loom, metricstream_shuttle))]
+mod child;
+#[cfg(any(metricstream_loom, metricstream_shuttle))]
+mod honesty;
+#[cfg(metricstream_loom)]
+mod must_fail;
+#[cfg(metricstream_loom)]
+mod mutation;
+#[cfg(metricstream_loom)]
+mod sites;
+
+mod budget;
+mod log_queue;
 mod mutex_pool;
+mod rate_limit;
 mod ring;
 mod stop;
-
 mod thread_pool;
 mod watermark;

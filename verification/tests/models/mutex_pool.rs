@@ -113,7 +113,7 @@ pub(crate) fn programs<P: Counters>(length_max: usize) -> metricstream_verificat
 
 #[test]
 fn all_programs_of_three_calls() {
-    programs::<MutexPool<u32>>(3).expect(820, 267_558, 6814, 0, 0);
+    programs::<MutexPool<u32>>(3).expect(820, 89_186, 6814, 0, 0);
 }
 
 /// MUTEX_POOL-EXCLUSIVE with three threads: one on each stripe and one that walks.

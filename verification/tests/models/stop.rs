@@ -114,7 +114,7 @@ pub(crate) fn programs<F: Flag>(length_max: usize) -> Tally {
 
 #[test]
 fn all_programs_of_two_calls() {
-    programs::<Stop>(2).expect(231, 16_600, 149, 0, 5);
+    programs::<Stop>(2).expect(231, 8_634, 149, 0, 5);
 }
 
 /// STOP-WAKES with two waiters: both go.

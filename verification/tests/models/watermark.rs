@@ -140,7 +140,7 @@ fn all_programs_of_two_calls() {
             Bounds::PROGRAM.with_dfs(),
             unordered_pairs(&sequences(&alphabet, 2)),
         )
-        .expect(1653, 106_545, 1372, 0, 15);
+        .expect(1653, 60_425, 1372, 0, 15);
 }
 
 /// The same with three threads of one call: two that wait and one that lets them go.
@@ -157,7 +157,7 @@ fn two_waiters() {
     ];
     subject(3)
         .check(Bounds::PROGRAM, choices)
-        .expect(3, 237_904, 3, 0, 0);
+        .expect(3, 186_298, 3, 0, 0);
 }
 
 /// WATERMARK-HB: what was done before the position was reached is seen by one who reads the position,
