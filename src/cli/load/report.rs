@@ -283,6 +283,17 @@ impl Report {
 
     /// What only some runs have to say.
     fn push_extras(&self, line: &mut impl FnMut(&str, String)) {
+        if self.refused_latency_p99_us > 0.0 {
+            let (p50, p99) = (self.refused_latency_p50_us, self.refused_latency_p99_us);
+            line(
+                "refused",
+                format!(
+                    "p50 {}  p99 {}: latency of other replies than 2xx",
+                    time(p50),
+                    time(p99)
+                ),
+            );
+        }
         if self.warmup_requests > 0 {
             line(
                 "warm-up",
@@ -507,6 +518,7 @@ mod tests {
     fn the_text_says_what_went_wrong() {
         let mut tally = tally(&[Duration::from_micros(250)]);
         tally.statuses.insert(503, 2);
+        tally.refused_latency.saturating_record(2_000_000);
         tally.failure(true, Failure::Reset);
         let course = Course {
             interrupted: true,
@@ -521,6 +533,7 @@ mod tests {
             "4 of 5",
             "interrupted",
             "p99.9 250 us",
+            "refused     p50 2.00 ms",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
