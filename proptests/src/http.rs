@@ -24,6 +24,14 @@ pub struct Seen {
     pub expect_continue: bool,
     /// The host asked for.
     pub host: Option<Vec<u8>>,
+    /// The value of Authorization.
+    pub authorization: Option<Vec<u8>>,
+    /// The value of Content-Type.
+    pub content_type: Option<Vec<u8>>,
+    /// The first value of Content-Encoding.
+    pub content_encoding: Option<Vec<u8>>,
+    /// The first value of Accept.
+    pub accept: Option<Vec<u8>>,
     /// All field lines: name, value.
     pub fields: Vec<(Vec<u8>, Vec<u8>)>,
     /// The body without framing.
@@ -101,6 +109,10 @@ pub fn seen(head: &Head<'_>, body: &[u8]) -> Seen {
         keep_alive: head.keep_alive,
         expect_continue: head.expect_continue,
         host: head.host.map(<[u8]>::to_vec),
+        authorization: head.authorization.map(<[u8]>::to_vec),
+        content_type: head.content_type.map(<[u8]>::to_vec),
+        content_encoding: head.content_encoding.map(<[u8]>::to_vec),
+        accept: head.accept.map(<[u8]>::to_vec),
         fields: head
             .fields()
             .map(|(name, value)| (name.to_vec(), value.to_vec()))
@@ -172,7 +184,7 @@ impl Driver {
             } => {
                 assert!(missing > 0 && keep <= length);
                 assert!(
-                    missing <= limits.body_bytes_max + 1024,
+                    missing <= limits.body_bytes_max.saturating_add(1024),
                     "a hint beyond the limits"
                 );
                 assert!(head.is_none() || !self.head_given, "the head is given once");
@@ -180,7 +192,7 @@ impl Driver {
                     self.head_given = true;
                     assert!(keep == head.bytes() || head.framing != Framing::None);
                 }
-                let bound = limits.head_bytes_max + limits.body_bytes_max;
+                let bound = limits.head_bytes_max.saturating_add(limits.body_bytes_max);
                 assert!(keep <= bound, "keeps {keep} bytes, more than {bound}");
                 if send_continue {
                     assert!(head.is_some_and(|head| head.expect_continue && head.bytes() == keep));

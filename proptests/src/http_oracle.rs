@@ -65,7 +65,7 @@ pub fn connection(limits: &Limits, stream: &[u8]) -> Expected {
             Verdict::Whole(seen, used) => {
                 rest = &rest[used..];
                 let close = !seen.keep_alive;
-                requests.push(seen);
+                requests.push(*seen);
                 if close {
                     break ExpectedEnd::Closed;
                 }
@@ -78,7 +78,7 @@ pub fn connection(limits: &Limits, stream: &[u8]) -> Expected {
 }
 
 enum Verdict {
-    Whole(Seen, usize),
+    Whole(Box<Seen>, usize),
     Partial,
     Refused(BTreeSet<Class>),
 }
@@ -350,6 +350,10 @@ fn head(limits: &Limits, line: RequestLine, lines: &[&[u8]], refusals: &mut BTre
         keep_alive: !tunnel && !has("close") && (line.http11 || has("keep-alive")),
         expect_continue: line.http11 && !expectations.is_empty(),
         host: line.authority.or(hosts.first().cloned()),
+        authorization: all("authorization").first().cloned(),
+        content_type: all("content-type").first().cloned(),
+        content_encoding: all("content-encoding").first().cloned(),
+        accept: all("accept").first().cloned(),
         fields: fields.clone(),
         body: Vec::new(),
     };
@@ -426,7 +430,7 @@ fn framing(
 fn body(limits: &Limits, mut head: ParsedHead, stream: &[u8], head_bytes: usize) -> Verdict {
     let rest = &stream[head_bytes..];
     match head.framing {
-        Framing::None => Verdict::Whole(head.seen, head_bytes),
+        Framing::None => Verdict::Whole(Box::new(head.seen), head_bytes),
         Framing::Length(length) if length > limits.body_bytes_max as u128 => {
             Verdict::Refused([Class::BodyTooLarge].into())
         }
@@ -434,12 +438,12 @@ fn body(limits: &Limits, mut head: ParsedHead, stream: &[u8], head_bytes: usize)
         Framing::Length(length) => {
             let length = usize::try_from(length).unwrap_or(usize::MAX);
             head.seen.body = rest[..length].to_vec();
-            Verdict::Whole(head.seen, head_bytes + length)
+            Verdict::Whole(Box::new(head.seen), head_bytes + length)
         }
         Framing::Chunked => match chunked(limits, rest) {
             Chunked::Whole(body, used) => {
                 head.seen.body = body;
-                Verdict::Whole(head.seen, head_bytes + used)
+                Verdict::Whole(Box::new(head.seen), head_bytes + used)
             }
             Chunked::Partial => Verdict::Partial,
             Chunked::Refused(refusals) => Verdict::Refused(refusals),
@@ -553,7 +557,8 @@ fn trailers(limits: &Limits, bytes: &[u8], start: usize, body: Vec<u8>) -> Chunk
         let end = match ending {
             LineEnd::Good => 2,
             LineEnd::CrMissingLf => 1,
-            LineEnd::Missing | LineEnd::Bad => 0,
+            LineEnd::Bad => usize::from(bytes[at + line.len()] == b'\r'),
+            LineEnd::Missing => 0,
         };
         if !line.is_empty() && at - start + line.len() + end > limits.trailer_bytes_max {
             refusals.insert(Class::HeadTooLarge);

@@ -188,7 +188,7 @@ impl Plan {
             seen.fields.push((cased(u, b"Host")?, b"ignored".to_vec()));
         }
         for _ in 0..u.int_in_range(0..=4)? {
-            seen.fields.push(field(u)?);
+            field(u, &mut seen)?;
         }
         connection(u, http11, &mut seen)?;
         let coded = framing(u, http11, body, &mut seen)?;
@@ -296,6 +296,10 @@ fn target(u: &mut Unstructured<'_>, http11: bool) -> Result<(Vec<u8>, Seen)> {
         keep_alive: http11,
         expect_continue: false,
         host: None,
+        authorization: None,
+        content_type: None,
+        content_encoding: None,
+        accept: None,
         fields: Vec::new(),
         body: Vec::new(),
     };
@@ -314,9 +318,12 @@ fn target(u: &mut Unstructured<'_>, http11: bool) -> Result<(Vec<u8>, Seen)> {
     })
 }
 
-fn field(u: &mut Unstructured<'_>) -> Result<(Vec<u8>, Vec<u8>)> {
-    const NAMES: [&[u8]; 8] = [
+fn field(u: &mut Unstructured<'_>, seen: &mut Seen) -> Result<()> {
+    const NAMES: [&[u8]; 11] = [
         b"Accept",
+        b"Authorization",
+        b"Content-Type",
+        b"Content-Encoding",
         b"User-Agent",
         b"X-Forwarded-For",
         b"Cookie",
@@ -325,15 +332,26 @@ fn field(u: &mut Unstructured<'_>) -> Result<(Vec<u8>, Vec<u8>)> {
         b"Upgrade",
         b"x",
     ];
-    let name = u.choose(&NAMES)?;
-    let mut value = text(u, b"ab: \t,;=\"()[]{}/\\\x80\xff~!", 16)?;
+    let name = *u.choose(&NAMES)?;
+    let mut value = text(u, b"ab: \t,;=\"()[]{}/\\\x80\xff~!", 40)?;
     while value.first().is_some_and(|b| b" \t".contains(b)) {
         value.remove(0);
     }
     while value.last().is_some_and(|b| b" \t".contains(b)) {
         value.pop();
     }
-    Ok((cased(u, name)?, value))
+    match name {
+        b"Accept" => seen.accept = seen.accept.take().or(Some(value.clone())),
+        b"Content-Encoding" => seen.content_encoding = seen.content_encoding.take().or(Some(value.clone())),
+        // A second line of these is refused.
+        b"Authorization" if seen.authorization.is_some() => return Ok(()),
+        b"Content-Type" if seen.content_type.is_some() => return Ok(()),
+        b"Authorization" => seen.authorization = Some(value.clone()),
+        b"Content-Type" => seen.content_type = Some(value.clone()),
+        _ => {}
+    }
+    seen.fields.push((cased(u, name)?, value));
+    Ok(())
 }
 
 fn connection(u: &mut Unstructured<'_>, http11: bool, seen: &mut Seen) -> Result<()> {

@@ -237,6 +237,26 @@ fn every_limit_is_exact() {
     });
 }
 
+/// Without a limit worth the name, a size is still not taken for its last sixteen digits.
+#[test]
+fn a_chunk_size_does_not_wrap() {
+    let limits = Limits {
+        body_bytes_max: usize::MAX,
+        ..Limits::default()
+    };
+    for size in [
+        "10000000000000003",
+        "100000000000000000000000000000003",
+        "ffffffffffffffffffff",
+    ] {
+        let stream = chunked_request(format!("{size}\r\nabc\r\n0\r\n\r\n").as_bytes());
+        assert!(
+            matches!(refusal(&limits, &stream), Some(Error::BodyTooLarge(_))),
+            "{size}"
+        );
+    }
+}
+
 /// No split and no padding makes the work grow faster than the input: four megabytes byte by byte. Linear
 /// work takes a fraction of a second, quadratic work hours; the bound stands between with room on both sides.
 #[test]

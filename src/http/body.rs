@@ -174,7 +174,8 @@ impl Decoder {
             self.count_line(limits)?;
             let size = size.saturating_mul(16).saturating_add(digit as usize);
             let seen = self.body_bytes.saturating_add(size);
-            if seen > limits.body_bytes_max || seen == usize::MAX {
+            // No slice is longer than isize::MAX, whatever the limit.
+            if seen > limits.body_bytes_max || seen > isize::MAX.cast_unsigned() {
                 return Err(Error::BodyTooLarge(Exceeded {
                     bound: Bound::BodyBytes,
                     limit: limits.body_bytes_max,
