@@ -15,10 +15,15 @@
 //! before the answer, and in the order in which the stripe was asked.
 //!
 //! # A stripe
-//! A slab of clients, one cache line each, linked in the order in which they were last allowed; a table
-//! from id to slab index. The client at the old end is the first to become idle, so whether anyone can be
-//! forgotten is one look. Each new client forgets up to [`EVICTIONS_PER_INSERT`] idle ones: a table under
-//! a flood of addresses shrinks faster than it grows.
+//! A slab of clients, one cache line each; a table from id to slab place; and a heap with one ticket for
+//! each client, the earliest moment on top. A ticket holds a moment at which its client was allowed, not
+//! always the latest: a known client's request touches the table and its own line and nothing else. Whoever needs
+//! the client that is idle first looks at the top, and while that ticket is out of date gives it
+//! the right moment; the first one that is right is the earliest of all, for every moment in the heap is at
+//! or before its client's. Each correction is paid for by a request since the last one.
+//!
+//! Each new client forgets up to [`EVICTIONS_PER_INSERT`] idle ones: a table under a flood of addresses
+//! shrinks faster than it grows.
 //!
 //! A stripe's share is `clients_max / stripes`. Ids fall on stripes at random, so the first share is full a
 //! little before the whole table is: at the defaults when about nine tenths of it are.
@@ -26,17 +31,21 @@
 use crate::admission::auth::ClientId;
 use crate::admission::window::{Verdict, Window};
 use crate::clock::Instant;
-use crate::limits::TOP_CLIENTS_MAX;
+use crate::limits::{RATE_WINDOW, TOP_CLIENTS_MAX};
 use crate::sync::mutex_pool::MutexPool;
 use hashbrown::HashTable;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 use std::hash::{BuildHasher as _, RandomState};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Idle clients forgotten for each new one.
 pub const EVICTIONS_PER_INSERT: usize = 2;
+
+/// Tickets corrected for each new client, unless its place depends on it: the rest can wait.
+const CORRECTIONS_PER_INSERT: usize = 8;
 
 /// What a limiter is built for.
 #[derive(Clone, Copy, Debug)]
@@ -113,19 +122,19 @@ impl RateLimiter {
             return Decision::Allowed;
         };
         let hash = self.hasher.hash_one(client);
-        self.stripes.with(hash, |clients| {
-            clients.allow(&self.hasher, hash, client, requests_max, now)
-        })
+        self.stripes
+            .with(hash, |clients| clients.allow(hash, client, requests_max, now))
     }
 
     /// Forgets every client of which nothing counts at `now`; says how many were forgotten. Walks the
-    /// stripes one at a time, holding each for a time that grows with the number forgotten.
+    /// stripes one at a time, holding
+    /// each for a time that grows with the number of its clients that were allowed since the last sweep.
     pub fn sweep(&self, now: Instant) -> usize {
         let mut forgotten = 0;
         self.stripes.for_each(|_, clients| {
             let now = clients.advance(now);
-            forgotten += clients.forget_idle(&self.hasher, now, usize::MAX);
-            clients.give_back(&self.hasher);
+            forgotten += clients.forget_idle(now, usize::MAX, usize::MAX);
+            clients.give_back();
         });
         forgotten
     }
@@ -178,22 +187,18 @@ fn share(clients_max: usize, stripes: usize, index: usize) -> usize {
     clients_max / stripes + usize::from(index < clients_max % stripes)
 }
 
-/// No client: the end of a list.
-const NONE: u32 = u32::MAX;
-
 /// One stripe's clients.
 #[derive(Debug)]
 struct Clients {
     /// The latest moment seen.
     now: Instant,
-    /// Indices into the slab, by the hash of the id.
+    /// Slab places, by the hash of the id.
     index: HashTable<u32>,
     slab: Vec<Client>,
-    /// Slab places not in use, linked through `newer`.
-    free: u32,
-    /// The ends of the list of clients in the order in which they were last allowed.
-    oldest: u32,
-    newest: u32,
+    /// Slab places not in use.
+    free: Vec<u32>,
+    /// For each client one moment, at or before its latest.
+    tickets: BinaryHeap<Reverse<Ticket>>,
     clients_max: usize,
 }
 
@@ -202,13 +207,18 @@ struct Clients {
 #[repr(align(64))]
 struct Client {
     window: Window,
-    /// The neighbours in the order of last allowed, or [`NONE`].
-    older: u32,
-    newer: u32,
+    hash: u64,
     id: ClientId,
 }
 
 const _: () = assert!(size_of::<Client>() == 64);
+
+/// A moment at which the client in this place was allowed. Ordered by the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Ticket {
+    moment: Instant,
+    place: u32,
+}
 
 impl Clients {
     fn new(clients_max: usize) -> Self {
@@ -216,9 +226,8 @@ impl Clients {
             now: Instant::ZERO,
             index: HashTable::new(),
             slab: Vec::new(),
-            free: NONE,
-            oldest: NONE,
-            newest: NONE,
+            free: Vec::new(),
+            tickets: BinaryHeap::new(),
             clients_max,
         }
     }
@@ -233,14 +242,7 @@ impl Clients {
         self.now
     }
 
-    fn allow(
-        &mut self,
-        hasher: &RandomState,
-        hash: u64,
-        id: ClientId,
-        requests_max: NonZeroU32,
-        asked_at: Instant,
-    ) -> Decision {
+    fn allow(&mut self, hash: u64, id: ClientId, requests_max: NonZeroU32, asked_at: Instant) -> Decision {
         let now = self.advance(asked_at);
         // What the answer says is counted from the moment the caller named.
         let since_asked = now.since(asked_at);
@@ -248,7 +250,7 @@ impl Clients {
         let known = self.index.find(hash, |&place| slab[place as usize].id == id);
         let place = match known.copied() {
             Some(place) => place,
-            None => match self.insert(hasher, hash, id, now) {
+            None => match self.insert(hash, id, now) {
                 Ok(place) => place,
                 Err(idle_after) => {
                     return Decision::TableFull {
@@ -258,152 +260,139 @@ impl Clients {
             },
         };
         match self.slab[place as usize].window.allow(requests_max, now) {
-            Verdict::Allowed => {
-                self.make_newest(place);
-                Decision::Allowed
-            }
+            Verdict::Allowed => Decision::Allowed,
             Verdict::Refused { retry_after } => Decision::Refused {
                 retry_after: retry_after + since_asked,
             },
         }
     }
 
-    /// A place for an unknown client, at the new end of the list; or how long until one can be free.
-    fn insert(
-        &mut self,
-        hasher: &RandomState,
-        hash: u64,
-        id: ClientId,
-        now: Instant,
-    ) -> Result<u32, Duration> {
-        self.forget_idle(hasher, now, EVICTIONS_PER_INSERT);
-        if self.count() >= self.clients_max {
-            // The oldest is not idle, or it had been forgotten; so nobody is.
-            return Err(self.slab[self.oldest as usize].window.idle_after(now));
+    /// A place for an unknown client, which will be allowed at `now`; or how long until one can be free.
+    fn insert(&mut self, hash: u64, id: ClientId, now: Instant) -> Result<u32, Duration> {
+        self.forget_idle(now, EVICTIONS_PER_INSERT, CORRECTIONS_PER_INSERT);
+        if self.count() >= self.clients_max && self.forget_idle(now, 1, usize::MAX) == 0 {
+            let age = now.since(self.earliest_newest());
+            return Err(RATE_WINDOW.saturating_sub(age));
         }
         let client = Client {
             window: Window::new(),
-            older: NONE,
-            newer: NONE,
+            hash,
             id,
         };
-        let place = self.free;
-        let place = if place == NONE {
-            self.slab.push(client);
-            u32::try_from(self.slab.len() - 1).expect("clients_max is below u32::MAX")
-        } else {
-            self.free = self.slab[place as usize].newer;
-            self.slab[place as usize] = client;
-            place
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.slab[place as usize] = client;
+                place
+            }
+            None => {
+                self.slab.push(client);
+                u32::try_from(self.slab.len() - 1).expect("clients_max is below u32::MAX")
+            }
         };
-        self.link_newest(place);
+        self.tickets.push(Reverse(Ticket { moment: now, place }));
         let slab = &self.slab;
         self.index
-            .insert_unique(hash, place, |&place| hasher.hash_one(slab[place as usize].id));
+            .insert_unique(hash, place, |&place| slab[place as usize].hash);
         Ok(place)
     }
 
-    /// Forgets up to `clients_max` clients of which nothing counts at `now`, oldest first; says how many.
-    fn forget_idle(&mut self, hasher: &RandomState, now: Instant, clients_max: usize) -> usize {
+    /// Forgets up to `clients_max` clients of which nothing counts at `now`, correcting up to
+    /// `corrections_max` tickets on the way; says how many were forgotten. If neither bound was met, nobody
+    /// else is idle.
+    fn forget_idle(&mut self, now: Instant, clients_max: usize, mut corrections_max: usize) -> usize {
         let mut forgotten = 0;
-        while forgotten < clients_max && self.oldest != NONE {
-            let place = self.oldest;
-            let client = &self.slab[place as usize];
-            // Every other one was allowed later, so it is not idle either.
-            if !client.window.is_idle(now) {
-                break;
-            }
-            let hash = hasher.hash_one(client.id);
-            self.unlink(place);
-            self.slab[place as usize].window = Window::new();
-            self.slab[place as usize].newer = self.free;
-            self.free = place;
-            match self.index.find_entry(hash, |&other| other == place) {
-                Ok(entry) => drop(entry.remove()),
-                Err(_) => unreachable!("every client in the list is in the table"),
-            }
+        while forgotten < clients_max
+            && let Some(place) = self.next_idle(now, &mut corrections_max)
+        {
+            self.remove(place);
             forgotten += 1;
         }
         forgotten
     }
 
-    /// Gives back memory when less than a quarter of the slab is in use: moves the clients, in their order,
-    /// to a new one.
-    fn give_back(&mut self, hasher: &RandomState) {
-        if self.count() * 4 >= self.slab.capacity() {
+    /// Takes the ticket of a client of which nothing counts at `now`, if there is one, and empties its
+    /// window. Corrects tickets on the way and counts `corrections_max` down; at zero it gives up.
+    fn next_idle(&mut self, now: Instant, corrections_max: &mut usize) -> Option<u32> {
+        while *corrections_max > 0 {
+            let mut top = self.tickets.peek_mut()?;
+            let Reverse(Ticket { moment, place }) = *top;
+            if now.since(moment) < RATE_WINDOW {
+                return None;
+            }
+            let window = &mut self.slab[place as usize].window;
+            if window.is_idle(now) {
+                *window = Window::new();
+                PeekMut::pop(top);
+                return Some(place);
+            }
+            top.0.moment = window.newest();
+            *corrections_max -= 1;
+        }
+        None
+    }
+
+    /// The earliest of the moments at which the clients were last allowed; there is a client.
+    fn earliest_newest(&mut self) -> Instant {
+        loop {
+            let mut top = self.tickets.peek_mut().expect("a full stripe has clients");
+            let newest = self.slab[top.0.place as usize].window.newest();
+            if top.0.moment == newest {
+                return newest;
+            }
+            top.0.moment = newest;
+        }
+    }
+
+    /// Takes the client in `place` out of the table and frees its place.
+    fn remove(&mut self, place: u32) {
+        let hash = self.slab[place as usize].hash;
+        match self.index.find_entry(hash, |&other| other == place) {
+            Ok(entry) => drop(entry.remove()),
+            Err(_) => unreachable!("every client with a ticket is in the table"),
+        }
+        self.free.push(place);
+    }
+
+    /// Gives back memory when less than a quarter of the slab is in use: moves the clients to a new one.
+    fn give_back(&mut self) {
+        let count = self.count();
+        if count * 4 >= self.slab.capacity() {
             return;
         }
-        let count = self.count();
-        let mut old = std::mem::take(&mut self.slab);
-        let mut place = std::mem::replace(&mut self.oldest, NONE);
-        self.newest = NONE;
-        self.free = NONE;
-        self.index = HashTable::with_capacity(count);
-        self.slab.reserve_exact(count);
-        while place != NONE {
-            let client = &mut old[place as usize];
-            place = client.newer;
-            let to = u32::try_from(self.slab.len()).expect("no more than before");
-            let hash = hasher.hash_one(client.id);
-            self.slab.push(Client {
-                window: std::mem::take(&mut client.window),
-                older: NONE,
-                newer: NONE,
-                id: client.id,
+        let mut slab: Vec<Client> = Vec::with_capacity(count);
+        let mut index = HashTable::with_capacity(count);
+        let mut tickets = std::mem::take(&mut self.tickets).into_vec();
+        for Reverse(ticket) in &mut tickets {
+            let client = &mut self.slab[ticket.place as usize];
+            ticket.place = u32::try_from(slab.len()).expect("no more than before");
+            index.insert_unique(client.hash, ticket.place, |&place: &u32| {
+                slab[place as usize].hash
             });
-            self.link_newest(to);
-            let slab = &self.slab;
-            self.index
-                .insert_unique(hash, to, |&place| hasher.hash_one(slab[place as usize].id));
+            slab.push(Client {
+                window: std::mem::take(&mut client.window),
+                ..*client
+            });
         }
+        tickets.shrink_to_fit();
+        *self = Self {
+            now: self.now,
+            index,
+            slab,
+            tickets: tickets.into(),
+            ..Self::new(self.clients_max)
+        };
     }
 
     fn for_each_in_use(&mut self, now: Instant, mut visit: impl FnMut(ClientUse)) {
-        let mut place = self.newest;
-        while place != NONE {
-            let client = &mut self.slab[place as usize];
+        for client in &mut self.slab {
+            // A free place has an empty window.
             let requests = client.window.count(now);
-            if requests == 0 {
-                // Every older one is idle too.
-                return;
+            if requests > 0 {
+                visit(ClientUse {
+                    requests,
+                    client: client.id,
+                });
             }
-            visit(ClientUse {
-                requests,
-                client: client.id,
-            });
-            place = client.older;
-        }
-    }
-
-    /// Moves a client to the new end of the list.
-    fn make_newest(&mut self, place: u32) {
-        if self.newest != place {
-            self.unlink(place);
-            self.link_newest(place);
-        }
-    }
-
-    fn link_newest(&mut self, place: u32) {
-        let older = self.newest;
-        let client = &mut self.slab[place as usize];
-        client.older = older;
-        client.newer = NONE;
-        match older {
-            NONE => self.oldest = place,
-            older => self.slab[older as usize].newer = place,
-        }
-        self.newest = place;
-    }
-
-    fn unlink(&mut self, place: u32) {
-        let Client { older, newer, .. } = self.slab[place as usize];
-        match older {
-            NONE => self.oldest = newer,
-            older => self.slab[older as usize].newer = newer,
-        }
-        match newer {
-            NONE => self.newest = older,
-            newer => self.slab[newer as usize].older = older,
         }
     }
 }

@@ -105,15 +105,10 @@ impl Window {
         self.times.count() == 0 || self.newest_age_nanos(now) >= u64::from(WINDOW_NANOS)
     }
 
-    /// When this window becomes idle if nothing more is allowed, in time from `now`.
+    /// When a request was last allowed; without meaning when none ever was.
     #[must_use]
-    pub fn idle_after(&self, now: Instant) -> Duration {
-        if self.is_idle(now) {
-            return Duration::ZERO;
-        }
-        let newest = Instant::from_nanos(self.newest_nanos);
-        // No sum of moments, which could pass the end of time. One of the two is zero.
-        RATE_WINDOW + newest.since(now) - now.since(newest)
+    pub const fn newest(&self) -> Instant {
+        Instant::from_nanos(self.newest_nanos)
     }
 
     /// Drops what no longer counts at `now`; the moment that counts as now, in nanoseconds.
@@ -408,7 +403,7 @@ mod tests {
         let mut window = Window::new();
         assert!(window.is_idle(at(0)));
         window.allow(max(1), at(10));
-        assert_eq!(window.idle_after(at(11)), Duration::from_nanos(SECOND - 1));
+        assert_eq!(window.newest(), at(10));
         assert!(!window.is_idle(at(SECOND + 9)));
         assert!(window.is_idle(at(SECOND + 10)));
     }
