@@ -9,7 +9,7 @@
 //! the nearest (Clinger, "How to read floating point numbers accurately", 1990). All others go to the
 //! standard library, which is exact for every length.
 
-use super::{Error, ErrorKind, Span};
+use super::{Error, ErrorKind, Span, scan};
 
 /// A number of the document.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -37,6 +37,16 @@ const DIGITS_MAX: usize = 19;
 /// Reads the number at `at`; the offset after it is the end of its text.
 #[inline]
 pub(crate) fn number(bytes: &[u8], at: usize) -> Result<Number, Error> {
+    match short(bytes, at) {
+        Some(number) => Ok(number),
+        None => any_number(bytes, at),
+    }
+}
+
+/// Reads any number.
+#[cold]
+#[inline(never)]
+fn any_number(bytes: &[u8], at: usize) -> Result<Number, Error> {
     let parts = parts(bytes, at)?;
     let raw = Span::new(at, parts.end);
     let value = match exact(&parts) {
@@ -48,6 +58,94 @@ pub(crate) fn number(bytes: &[u8], at: usize) -> Result<Number, Error> {
         value,
         integer: parts.integer,
     })
+}
+
+/// Reads the number at `at` if it is of the usual kind: fewer than 16 bytes, no exponent, at most 8 digits after
+/// the point and then at most 8 before it. Nothing for any other, well formed or not.
+///
+/// Integer and fraction are told apart without a branch, as they come mixed.
+#[inline]
+pub(crate) fn short(bytes: &[u8], at: usize) -> Option<Number> {
+    let negative = bytes.get(at) == Some(&b'-');
+    let first = at + usize::from(negative);
+    let stops = scan::digit_stops(bytes, first);
+    let whole = stops.trailing_zeros() as usize;
+    let point = bytes.get(first + whole) == Some(&b'.');
+    // With no point, a stop right here: a fraction of no digits.
+    let stops = if point { stops >> whole >> 1 } else { 1 };
+    let fraction = stops.trailing_zeros() as usize;
+    let end = first + whole + usize::from(point) + fraction;
+    let leading_zero = whole > 1 && bytes[first] == b'0';
+    let fraction_misses = point && fraction == 0;
+    let exponent = matches!(bytes.get(end), Some(b'e' | b'E'));
+    if whole == 0 || end - first >= scan::WIDTH || fraction > 8 || leading_zero || fraction_misses || exponent
+    {
+        return None;
+    }
+    let integer = if whole <= 8 {
+        up_to_8_digits(bytes, first + whole, whole)
+    } else {
+        let high = up_to_8_digits(bytes, first + whole - 8, whole - 8);
+        high * 100_000_000 + up_to_8_digits(bytes, first + whole, 8)
+    };
+    let digits = integer.wrapping_mul(INTEGER_POWERS[fraction]) + up_to_8_digits(bytes, end, fraction);
+    if digits > EXACT_INTEGER_MAX || whole > 8 && fraction > 0 {
+        return None;
+    }
+    #[allow(clippy::cast_precision_loss, reason = "at most 2^53")]
+    let value = digits as f64 / EXACT_POWERS[fraction];
+    let value = if negative { -value } else { value };
+    Some(Number {
+        raw: Span::new(at, end),
+        value,
+        integer: !point,
+    })
+}
+
+/// Powers of ten for a fraction of up to 8 digits.
+const INTEGER_POWERS: [u64; 9] = [
+    1,
+    10,
+    100,
+    1_000,
+    10_000,
+    100_000,
+    1_000_000,
+    10_000_000,
+    100_000_000,
+];
+
+/// The `count` decimal digits before `end` as a number; `count` is at most 8.
+#[inline]
+fn up_to_8_digits(bytes: &[u8], end: usize, count: usize) -> u64 {
+    // The eight bytes before `end`, the last digit highest; what stands before the digits is shifted out,
+    // which leaves zeros, as leading digits.
+    let word = match end
+        .checked_sub(8)
+        .and_then(|start| bytes.get(start..end))
+        .and_then(<[u8]>::first_chunk)
+    {
+        Some(word) => u64::from_le_bytes(*word),
+        None => first_word(bytes, end),
+    };
+    let digits = (word ^ 0x3030_3030_3030_3030)
+        & (!0u64)
+            .checked_shl(64 - 8 * u32::try_from(count).unwrap_or(0))
+            .unwrap_or(0);
+    // Pairs, then fours, then eights: each step joins neighbours, the left one the higher.
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00FF_00FF_00FF_00FF;
+    let fours = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_FFFF_0000_FFFF;
+    fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xFFFF_FFFF
+}
+
+/// The bytes before `end` as the top of a word, where the document has fewer than eight.
+#[cold]
+fn first_word(bytes: &[u8], end: usize) -> u64 {
+    let mut word = [0; 8];
+    let before = bytes.get(..end).unwrap_or_default();
+    let count = before.len().min(8);
+    word[8 - count..].copy_from_slice(&before[before.len() - count..]);
+    u64::from_le_bytes(word)
 }
 
 /// Skips the number at `at`, by the grammar alone: the offset after it.

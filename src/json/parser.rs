@@ -104,6 +104,13 @@ impl<'a> Parser<'a> {
         accepted
     }
 
+    /// VALUE to AFTER for a caller that has read the value itself: it ends at `after`.
+    #[inline]
+    pub(crate) fn move_past_value(&mut self, after: usize) {
+        debug_assert!((self.at..=self.document.len()).contains(&after));
+        self.at = after;
+    }
+
     /// The kind of the value that comes next; the cursor stops at its first byte.
     ///
     /// # Errors

@@ -1,71 +1,147 @@
-//! Looking at many bytes at once: where a string's plain text stops.
+//! Looking at many bytes at once: where plain text of a string stops, and where digits do.
 //!
-//! Promises: the vector form and its scalar twin give the same answer for every input (the test below and
-//! `proptests/tests/json_scan.rs`). Leaves to the caller: what the byte found there means.
+//! Promises: the vector forms and their scalar twins give the same bits for every input (the tests below); no
+//! byte after the document's end is looked at. Leaves to the caller: what the byte found means.
 //!
 //! This is the one file of the parser with `unsafe`: the load of a vector register.
 
-#![allow(unsafe_code, reason = "loads of vector registers")]
+#![allow(
+    unsafe_code,
+    reason = "loads of vector registers, and instructions every x86-64 has"
+)]
 
-/// Whether a byte ends a run of plain text in a string (RFC 8259 section 7: `unescaped`).
+/// Bytes looked at in one go.
+pub(crate) const WIDTH: usize = 16;
+
+/// The bits above those of a window: always set, so that there is always a stop to count up to.
+const BEYOND: u32 = u32::MAX << WIDTH;
+
+/// The [`WIDTH`] bytes at `at`, zeros after the document's end.
 #[inline]
-const fn stops(byte: u8) -> bool {
-    byte == b'"' || byte == b'\\' || byte < 0x20
+fn with_window<R>(bytes: &[u8], at: usize, look: impl FnOnce(&[u8; WIDTH]) -> R) -> R {
+    match bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        Some(window) => look(window),
+        None => look(&last_window(bytes, at)),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn last_window(bytes: &[u8], at: usize) -> [u8; WIDTH] {
+    let mut window = [0; WIDTH];
+    let rest = bytes.get(at..).unwrap_or_default();
+    window[..rest.len()].copy_from_slice(rest);
+    window
+}
+
+/// One bit for each of the [`WIDTH`] bytes at `at`, lowest first: 1 where plain text of a string stops, at
+/// `"`, `\`, a control character or the document's end. All higher bits are 1.
+#[inline]
+pub(crate) fn text_stops(bytes: &[u8], at: usize) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    return with_window(bytes, at, sse2::text_stops);
+    #[cfg(not(target_arch = "x86_64"))]
+    with_window(bytes, at, scalar::text_stops)
+}
+
+/// One bit for each of the [`WIDTH`] bytes at `at`, lowest first: 1 where there is no decimal digit.
+/// All higher bits are 1.
+#[inline]
+pub(crate) fn digit_stops(bytes: &[u8], at: usize) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    return with_window(bytes, at, sse2::digit_stops);
+    #[cfg(not(target_arch = "x86_64"))]
+    with_window(bytes, at, scalar::digit_stops)
 }
 
 /// Offset of the first `"`, `\` or control character at or after `at`; `bytes.len()` when there is none.
 #[inline]
 pub(crate) fn text_end(bytes: &[u8], at: usize) -> usize {
-    #[cfg(target_arch = "x86_64")]
-    {
-        let mut at = at;
-        while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<16>) {
-            let stops = sse2::stops(chunk);
-            if stops != 0 {
-                return at + stops.trailing_zeros() as usize;
-            }
-            at += 16;
+    let mut at = at;
+    loop {
+        let length = text_stops(bytes, at).trailing_zeros() as usize;
+        if length < WIDTH {
+            return (at + length).min(bytes.len());
         }
-        text_end_scalar(bytes, at)
+        at += WIDTH;
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    text_end_scalar(bytes, at)
 }
 
-/// The scalar twin of [`text_end`].
-#[inline(never)]
-pub(crate) fn text_end_scalar(bytes: &[u8], at: usize) -> usize {
-    bytes
-        .get(at..)
-        .and_then(|rest| rest.iter().position(|&byte| stops(byte)))
-        .map_or(bytes.len(), |length| at + length)
+/// The scalar twins: the definition of what the vector forms compute, and their stand-in elsewhere.
+#[cfg(any(test, not(target_arch = "x86_64")))]
+mod scalar {
+    use super::{BEYOND, WIDTH};
+
+    fn bits(window: &[u8; WIDTH], stops: impl Fn(u8) -> bool) -> u32 {
+        let add = |bits, &byte: &u8| bits << 1 | u32::from(stops(byte));
+        window.iter().rev().fold(0, add) | BEYOND
+    }
+
+    /// RFC 8259 section 7: unescaped = %x20-21 / %x23-5B / %x5D-10FFFF
+    pub(super) fn text_stops(window: &[u8; WIDTH]) -> u32 {
+        bits(window, |byte| byte == b'"' || byte == b'\\' || byte < 0x20)
+    }
+
+    pub(super) fn digit_stops(window: &[u8; WIDTH]) -> u32 {
+        bits(window, |byte| !byte.is_ascii_digit())
+    }
 }
 
-/// The vector form for every x86-64 processor: SSE2 is part of the architecture.
+/// The vector forms for every x86-64 processor: SSE2 is part of the architecture.
 #[cfg(target_arch = "x86_64")]
 mod sse2 {
     use core::arch::x86_64::{
-        _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8,
+        __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128,
+        _mm_set1_epi8, _mm_sub_epi8,
     };
 
-    /// One bit for each byte that stops a run of plain text, lowest bit first.
+    use super::{BEYOND, WIDTH};
+
     #[inline]
-    pub(super) fn stops(chunk: &[u8; 16]) -> u32 {
+    pub(super) fn text_stops(window: &[u8; WIDTH]) -> u32 {
         // SAFETY: SSE2 is part of the x86-64 architecture.
-        unsafe { stops_sse2(chunk) }
+        unsafe { text_stops_sse2(window) }
+    }
+
+    #[inline]
+    pub(super) fn digit_stops(window: &[u8; WIDTH]) -> u32 {
+        // SAFETY: SSE2 is part of the x86-64 architecture.
+        unsafe { digit_stops_sse2(window) }
     }
 
     #[inline]
     #[target_feature(enable = "sse2")]
-    #[allow(clippy::cast_possible_wrap, clippy::cast_sign_loss, reason = "bit patterns")]
-    fn stops_sse2(chunk: &[u8; 16]) -> u32 {
-        // SAFETY: `chunk` is 16 readable bytes, and the instruction asks for no alignment.
-        let bytes = unsafe { _mm_loadu_si128(chunk.as_ptr().cast()) };
+    fn load(window: &[u8; WIDTH]) -> __m128i {
+        // SAFETY: the window is 16 readable bytes, and the instruction asks for no alignment.
+        unsafe { _mm_loadu_si128(window.as_ptr().cast()) }
+    }
+
+    /// The highest bit of each byte.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    #[allow(clippy::cast_sign_loss, reason = "bit patterns")]
+    fn bits(marks: __m128i) -> u32 {
+        _mm_movemask_epi8(marks) as u32
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    #[allow(clippy::cast_possible_wrap, reason = "bit patterns")]
+    fn text_stops_sse2(window: &[u8; WIDTH]) -> u32 {
+        let bytes = load(window);
         let quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
         let backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\' as i8));
         // A byte is at most 1F when the lesser of it and 1F is the byte itself.
         let control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
-        _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, backslash), control)) as u32
+        bits(_mm_or_si128(_mm_or_si128(quote, backslash), control)) | BEYOND
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    #[allow(clippy::cast_possible_wrap, reason = "bit patterns")]
+    fn digit_stops_sse2(window: &[u8; WIDTH]) -> u32 {
+        let value = _mm_sub_epi8(load(window), _mm_set1_epi8(b'0' as i8));
+        !bits(_mm_cmpeq_epi8(_mm_min_epu8(value, _mm_set1_epi8(9)), value))
     }
 }
 
@@ -75,31 +151,51 @@ mod tests {
 
     #[test]
     fn vector_and_scalar_agree_on_every_byte_at_every_place() {
-        for length in 0..70 {
-            let plain = vec![b'x'; length];
-            assert_eq!(text_end(&plain, 0), length);
-            for place in 0..length {
+        for other in [b'x', b'5', b'"'] {
+            for place in 0..WIDTH {
                 for byte in 0..=255u8 {
-                    let mut bytes = plain.clone();
-                    bytes[place] = byte;
-                    for at in [0, place / 2, place, place + 1, length] {
-                        assert_eq!(
-                            text_end(&bytes, at),
-                            text_end_scalar(&bytes, at),
-                            "{bytes:?} {at}"
-                        );
-                    }
+                    let mut window = [other; WIDTH];
+                    window[place] = byte;
+                    assert_eq!(
+                        text_stops(&window, 0),
+                        scalar::text_stops(&window),
+                        "{byte} at {place}"
+                    );
+                    assert_eq!(
+                        digit_stops(&window, 0),
+                        scalar::digit_stops(&window),
+                        "{byte} at {place}"
+                    );
                 }
             }
         }
     }
 
     #[test]
-    fn the_scalar_twin_stops_where_the_grammar_says() {
-        for byte in 0..=255u8 {
-            // RFC 8259 section 7: unescaped = %x20-21 / %x23-5B / %x5D-10FFFF
-            let unescaped = matches!(byte, 0x20..=0x21 | 0x23..=0x5B | 0x5D..=0xFF);
-            assert_eq!(text_end_scalar(&[b'a', byte], 0), if unescaped { 2 } else { 1 });
+    fn text_ends_where_the_grammar_says() {
+        for length in 0..100 {
+            let mut bytes = vec![b'x'; length];
+            for at in 0..=length + 1 {
+                assert_eq!(text_end(&bytes, at), length.max(at).min(length));
+            }
+            for place in 0..length {
+                for byte in 0..=255u8 {
+                    bytes[place] = byte;
+                    let unescaped = matches!(byte, 0x20..=0x21 | 0x23..=0x5B | 0x5D..=0xFF);
+                    assert_eq!(text_end(&bytes, 0), if unescaped { length } else { place });
+                }
+                bytes[place] = b'x';
+            }
         }
+    }
+
+    #[test]
+    fn after_the_end_everything_stops() {
+        for length in 0..WIDTH {
+            let beyond = u32::MAX << length;
+            assert_eq!(text_stops(&vec![b'x'; length], 0), beyond);
+            assert_eq!(digit_stops(&vec![b'5'; length + 3], 3), beyond);
+        }
+        assert_eq!(text_stops(b"abc", 7), u32::MAX);
     }
 }

@@ -4,6 +4,7 @@
 //! work and the memory, those of metrics in a batch and of tags on a metric. Leaves to [`Draft::validate`]
 //! the other bounds.
 
+use super::usual::{self, Signatures};
 use super::{Error, ErrorKind, Field, Limits, Type, time};
 use crate::json::{Kind, Number, Parser, Span, Text};
 use crate::limits::{TAGS_MAX, TIMESTAMP_BYTES_MAX};
@@ -13,6 +14,7 @@ use crate::limits::{TAGS_MAX, TIMESTAMP_BYTES_MAX};
 pub struct Scratch {
     entries: Vec<Entry>,
     keys: Vec<Text>,
+    signatures: Signatures,
 }
 
 /// A batch that has the schema. It cannot be stored: [`Draft::validate`] makes of it what can.
@@ -28,6 +30,8 @@ pub(super) struct Entry {
     pub(super) name: Text,
     pub(super) value: Number,
     pub(super) kind: Type,
+    /// Offset of the type's closing quote; 0 when there is no type.
+    pub(super) kind_end: u32,
     pub(super) tags: TagSpan,
     /// Milliseconds since 1970, saturated; none for the time of arrival.
     pub(super) timestamp: Option<i64>,
@@ -90,7 +94,13 @@ fn metrics(parser: &mut Parser<'_>, limits: &Limits, scratch: &mut Scratch) -> R
             let limit = limits.batch_metrics_max;
             return Err(Error::new(ErrorKind::BatchTooLarge { limit }, parser.error_at()));
         }
-        let entry = metric(parser, &mut scratch.keys).map_err(|error| error.of_metric(index))?;
+        let entry = match usual::metric(parser.bytes(), parser.at(), &mut scratch.signatures) {
+            Some((entry, after)) => {
+                parser.move_past_value(after);
+                entry
+            }
+            None => metric(parser, &mut scratch.keys).map_err(|error| error.of_metric(index))?,
+        };
         scratch.entries.push(entry);
         more = parser.next_element()?;
     }
@@ -111,8 +121,9 @@ impl Seen {
     }
 }
 
-/// One metric.
-#[inline]
+/// One metric, whatever its form.
+#[cold]
+#[inline(never)]
 fn metric(parser: &mut Parser<'_>, keys: &mut Vec<Text>) -> Result<Entry, Error> {
     parser.object_begin()?;
     let start = parser.error_at() - 1;
@@ -181,7 +192,7 @@ fn member(
     match field {
         Field::Name => entry.name = parser.text()?,
         Field::Value => entry.value = parser.number()?,
-        Field::Type => entry.kind = kind(parser)?,
+        Field::Type => (entry.kind, entry.kind_end) = kind(parser)?,
         Field::Tags => entry.tags = tags(parser, keys)?,
         Field::Timestamp => {
             (entry.timestamp, entry.timestamp_at) = timestamp(parser)?;
@@ -190,18 +201,19 @@ fn member(
     Ok(())
 }
 
-/// The type of a metric.
+/// The type of a metric, and the offset of its closing quote.
 #[inline]
-fn kind(parser: &mut Parser<'_>) -> Result<Type, Error> {
+fn kind(parser: &mut Parser<'_>) -> Result<(Type, u32), Error> {
     if parser.kind()? == Kind::Null {
         parser.word()?;
-        return Ok(Type::default());
+        return Ok((Type::default(), 0));
     }
     let at = parser.error_at();
     let text = parser.text()?;
     Type::ALL
         .into_iter()
         .find(|kind| text.is(parser.bytes(), kind.name().as_bytes()))
+        .map(|kind| (kind, text.raw.end))
         .ok_or_else(|| Error::new(ErrorKind::UnknownType, at))
 }
 
@@ -260,18 +272,9 @@ fn timestamp(parser: &mut Parser<'_>) -> Result<(Option<i64>, u32), Error> {
                 .ok_or_else(wrong)?;
             Some(time::parse(text).ok_or_else(wrong)?)
         }
-        _ => Some(whole_millis(parser.number()?).ok_or_else(wrong)?),
+        _ => Some(time::whole_millis(parser.number()?).ok_or_else(wrong)?),
     };
     Ok((millis, at))
-}
-
-/// An integer of milliseconds, saturated; nothing for what is no integer, `-0` included, as serde_json has
-/// it.
-fn whole_millis(number: Number) -> Option<i64> {
-    let minus_zero = number.value == 0.0 && number.value.is_sign_negative();
-    // Exact up to 2^53, far outside the range that validation allows.
-    #[allow(clippy::cast_possible_truncation, reason = "the cast saturates")]
-    (number.integer && !minus_zero).then_some(number.value as i64)
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@
 mod decode;
 mod encode;
 pub mod time;
+mod usual;
 mod validate;
 
 pub use decode::{Draft, Scratch, decode};

@@ -5,6 +5,8 @@
 //! reads back to the same value. Leaves to the caller: leap seconds as such; the second 60 is taken where
 //! section 5.7 allows it (the last minute of a month in UTC) and read as the last millisecond of that minute.
 
+use crate::json::Number;
+
 /// The first moment that four digits of year can write: 0000-01-01T00:00:00Z.
 pub const MILLIS_MIN: i64 = -62_167_219_200_000;
 
@@ -20,19 +22,52 @@ const DAY_MILLIS: i64 = 86_400_000;
 /// of the two.
 #[must_use]
 pub fn format(millis: i64) -> [u8; FORMAT_BYTES] {
-    let millis = millis.clamp(MILLIS_MIN, MILLIS_MAX);
-    let (year, month, day) = civil(millis.div_euclid(DAY_MILLIS));
-    let of_day = millis.rem_euclid(DAY_MILLIS);
-    let seconds = of_day / 1000;
-    let mut text = *b"0000-00-00T00:00:00.000Z";
-    put(&mut text[0..4], year);
-    put(&mut text[5..7], month);
-    put(&mut text[8..10], day);
-    put(&mut text[11..13], seconds / 3600);
-    put(&mut text[14..16], seconds / 60 % 60);
-    put(&mut text[17..19], seconds % 60);
-    put(&mut text[20..23], of_day % 1000);
-    text
+    *Formatter::default().format(millis)
+}
+
+/// Writes moments one after the other, and a date only when it is another than the last.
+#[derive(Clone, Copy, Debug)]
+pub struct Formatter {
+    /// Days since 1970 of the date in `text`.
+    day: i64,
+    text: [u8; FORMAT_BYTES],
+}
+
+impl Default for Formatter {
+    fn default() -> Self {
+        Self {
+            day: 0,
+            text: *b"1970-01-01T00:00:00.000Z",
+        }
+    }
+}
+
+impl Formatter {
+    /// As [`format`].
+    #[inline]
+    pub fn format(&mut self, millis: i64) -> &[u8; FORMAT_BYTES] {
+        let millis = millis.clamp(MILLIS_MIN, MILLIS_MAX);
+        let day = millis.div_euclid(DAY_MILLIS);
+        if day != self.day {
+            self.set_date(day);
+        }
+        let of_day = millis.rem_euclid(DAY_MILLIS);
+        let seconds = of_day / 1000;
+        put(&mut self.text[11..13], seconds / 3600);
+        put(&mut self.text[14..16], seconds / 60 % 60);
+        put(&mut self.text[17..19], seconds % 60);
+        put(&mut self.text[20..23], of_day % 1000);
+        &self.text
+    }
+
+    #[cold]
+    fn set_date(&mut self, day: i64) {
+        let (year, month, of_month) = civil(day);
+        put(&mut self.text[0..4], year);
+        put(&mut self.text[5..7], month);
+        put(&mut self.text[8..10], of_month);
+        self.day = day;
+    }
 }
 
 /// The moment that `text` writes by RFC 3339 section 5.6 (`date-time`), in milliseconds; nothing when it
@@ -84,6 +119,14 @@ pub fn parse(text: &[u8]) -> Option<i64> {
     Some((minutes * 60 + second) * 1000 + fraction)
 }
 
+/// An integer of milliseconds, saturated; nothing for what is no integer, `-0` included, as serde_json has it.
+pub(super) fn whole_millis(number: Number) -> Option<i64> {
+    let minus_zero = number.value == 0.0 && number.value.is_sign_negative();
+    // Exact up to 2^53, far outside the range that validation allows.
+    #[allow(clippy::cast_possible_truncation, reason = "the cast saturates")]
+    (number.integer && !minus_zero).then_some(number.value as i64)
+}
+
 /// `[ "." 1*DIGIT ]`: the milliseconds it says, and what follows.
 fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
     let Some((b'.', rest)) = text.split_first() else {
@@ -130,6 +173,7 @@ fn number(digits: &[u8]) -> Option<i64> {
 }
 
 /// Writes `value` over the whole of `place`, with leading zeros.
+#[inline]
 fn put(place: &mut [u8], value: i64) {
     let mut rest = value;
     for digit in place.iter_mut().rev() {

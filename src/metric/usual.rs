@@ -1,0 +1,183 @@
+//! The usual form of a metric, read the short way: no white space, known members only, in any order.
+//!
+//! Promises: what it reads is what the general way in `decode` reads, and it reads nothing that the general
+//! way refuses (held by every property test and fuzz target of `metric`, which see only the two together).
+//! Leaves to the general way whatever else there is, errors included: it gives up at the first byte it does
+//! not expect, having changed nothing.
+//!
+//! It is short because each member is one comparison of a word: the eight bytes `"name":"`, `"value":`,
+//! `"type":"` and `"tags":{` tell the member and its value's first byte at once.
+
+use super::decode::{Entry, TagSpan};
+use super::{Type, time};
+use crate::json::{Span, number, string};
+use crate::limits::TAGS_MAX;
+
+/// What tells the keys of one metric's tags apart; memory that decoding reuses.
+pub(super) type Signatures = [u64; TAGS_MAX];
+
+const NAME: u64 = u64::from_le_bytes(*b"\"name\":\"");
+const VALUE: u64 = u64::from_le_bytes(*b"\"value\":");
+const TYPE: u64 = u64::from_le_bytes(*b"\"type\":\"");
+const TAGS: u64 = u64::from_le_bytes(*b"\"tags\":{");
+const TIMESTAMP: u64 = u64::from_le_bytes(*b"\"timesta");
+
+const SEEN_NAME: u8 = 1;
+const SEEN_VALUE: u8 = 2;
+const SEEN_TYPE: u8 = 4;
+const SEEN_TAGS: u8 = 8;
+const SEEN_TIMESTAMP: u8 = 16;
+
+/// The metric at `at` and the offset after it; nothing when it is not of the usual form.
+#[inline]
+pub(super) fn metric(bytes: &[u8], at: usize, signatures: &mut Signatures) -> Option<(Entry, usize)> {
+    let mut entry = Entry::default();
+    let mut seen = 0;
+    let mut at = at;
+    let mut before = b'{';
+    loop {
+        if *bytes.get(at)? != before {
+            break;
+        }
+        before = b',';
+        let value = at + 9;
+        let member = match word(bytes, at + 1)? {
+            NAME => {
+                (entry.name, at) = string::text(bytes, value).ok()?;
+                SEEN_NAME
+            }
+            VALUE => {
+                entry.value = number::number(bytes, value).ok()?;
+                at = entry.value.raw.end as usize;
+                SEEN_VALUE
+            }
+            TYPE => {
+                (entry.kind, at) = kind(bytes, value)?;
+                entry.kind_end = Span::new(value, at - 1).end;
+                SEEN_TYPE
+            }
+            TAGS => {
+                (entry.tags, at) = tags(bytes, value, signatures)?;
+                SEEN_TAGS
+            }
+            TIMESTAMP => {
+                (entry.timestamp, at) = timestamp(bytes, value)?;
+                entry.timestamp_at = Span::new(value, at).start;
+                SEEN_TIMESTAMP
+            }
+            _ => return None,
+        };
+        if seen & member != 0 {
+            return None;
+        }
+        seen |= member;
+    }
+    let whole = SEEN_NAME | SEEN_VALUE;
+    (bytes[at] == b'}' && seen & whole == whole).then_some((entry, at + 1))
+}
+
+/// The eight bytes at `at`.
+#[inline]
+fn word(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes
+        .get(at..)?
+        .first_chunk()
+        .map(|word| u64::from_le_bytes(*word))
+}
+
+/// The type whose name starts at `at`, and the offset after its closing quote.
+///
+/// Types come mixed, so they are told apart by a table and not by branches: bits 2 to 4 of the first letter
+/// differ, and the first and the last eight bytes, closing quote included, are all of each name.
+#[inline]
+fn kind(bytes: &[u8], at: usize) -> Option<(Type, usize)> {
+    struct Name {
+        kind: Type,
+        first: u64,
+        mask: u64,
+        last: u64,
+        length: usize,
+    }
+    const fn name(kind: Type, first: [u8; 8], mask: u64, last: [u8; 8], length: usize) -> Name {
+        Name {
+            kind,
+            first: u64::from_le_bytes(first) & mask,
+            mask,
+            last: u64::from_le_bytes(last),
+            length,
+        }
+    }
+    const GAUGE: Name = name(Type::Gauge, *b"gauge\"\0\0", 0xFFFF_FFFF_FFFF, *b":\"gauge\"", 6);
+    const COUNTER: Name = name(Type::Counter, *b"counter\"", u64::MAX, *b"counter\"", 8);
+    const HISTOGRAM: Name = name(Type::Histogram, *b"histogra", u64::MAX, *b"stogram\"", 10);
+    const SUMMARY: Name = name(Type::Summary, *b"summary\"", u64::MAX, *b"summary\"", 8);
+    // By (first letter >> 2) & 7: c 0, g 1, h 2, s 4; the others hold a name that does not start so.
+    static NAMES: [Name; 8] = [COUNTER, GAUGE, HISTOGRAM, GAUGE, SUMMARY, GAUGE, GAUGE, GAUGE];
+
+    let first = word(bytes, at)?;
+    let name = &NAMES[(first >> 2 & 7) as usize];
+    let end = at + name.length;
+    let last = word(bytes, end - 8)?;
+    (first & name.mask == name.first && last == name.last).then_some((name.kind, end))
+}
+
+/// The tags whose opening brace ends at `at`, and the offset after the closing one. At least one tag.
+#[inline]
+fn tags(bytes: &[u8], at: usize, signatures: &mut Signatures) -> Option<(TagSpan, usize)> {
+    let start = at - 1;
+    let mut at = at;
+    let mut tags = TagSpan::default();
+    for count in 0..TAGS_MAX {
+        if *bytes.get(at)? != b'"' {
+            return None;
+        }
+        let (key, after_key) = string::text(bytes, at + 1).ok()?;
+        if bytes.get(after_key..)?.first_chunk() != Some(b":\"") {
+            return None;
+        }
+        let (value, after_value) = string::text(bytes, after_key + 2).ok()?;
+        if key.has_escapes() {
+            return None;
+        }
+        let signature = signature(bytes, key.raw)?;
+        if signatures[..count].contains(&signature) {
+            return None;
+        }
+        signatures[count] = signature;
+        tags.key_bytes = tags.key_bytes.max(key.bytes);
+        tags.value_bytes = tags.value_bytes.max(value.bytes);
+        tags.has_empty_key |= key.bytes == 0;
+        match bytes.get(after_value)? {
+            b',' => at = after_value + 1,
+            b'}' => {
+                tags.raw = Span::new(start, after_value + 1);
+                return Some((tags, after_value + 1));
+            }
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// A number that differs between keys that differ in length or in their last eight bytes; equal for equal
+/// keys. Where it is equal the general way looks closer.
+#[inline]
+fn signature(bytes: &[u8], key: Span) -> Option<u64> {
+    let end = key.end as usize;
+    let last = word(bytes, end.checked_sub(8)?)?;
+    let others = 8usize.saturating_sub(key.len());
+    // The bytes before a short key leave the word; no shift is as wide as the word.
+    let last = if others == 8 { 0 } else { last >> (8 * others) };
+    Some(last ^ (key.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+}
+
+/// The timestamp from after `"timesta` at `at`, and the offset after it. Milliseconds only.
+#[inline]
+fn timestamp(bytes: &[u8], at: usize) -> Option<(Option<i64>, usize)> {
+    if bytes.get(at..)?.first_chunk() != Some(b"mp\":") {
+        return None;
+    }
+    let number = number::number(bytes, at + 4).ok()?;
+    let millis = time::whole_millis(number)?;
+    Some((Some(millis), number.raw.end as usize))
+}
