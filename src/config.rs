@@ -3,11 +3,14 @@
 //! Promises: a [`Config`] is within every range and its settings fit each other, so nothing later checks
 //! them again. Leaves to the caller: where the settings come from.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use clap::{Args as _, FromArgMatches as _};
 
 use crate::limits;
 
@@ -182,6 +185,18 @@ pub enum ConfigError {
 }
 
 impl Settings {
+    /// Settings from flags alone, without the name of a program before them; what is not given has its
+    /// default.
+    ///
+    /// # Errors
+    /// A flag that does not exist or whose value is not of its type; the text is clap's.
+    pub fn from_flags<I: IntoIterator<Item = S>, S: Into<OsString> + Clone>(
+        flags: I,
+    ) -> Result<Self, clap::Error> {
+        let command = Self::augment_args(clap::Command::new("settings").no_binary_name(true));
+        Self::from_arg_matches(&command.try_get_matches_from(flags)?)
+    }
+
     /// Checks every range and relation. `cores` is the number of processors to start workers for.
     ///
     /// # Errors
@@ -311,10 +326,7 @@ mod tests {
     use super::*;
 
     fn settings(flags: &[&str]) -> Settings {
-        use clap::{Args as _, FromArgMatches as _};
-        let command = Settings::augment_args(clap::Command::new("test").no_binary_name(true));
-        let matches = command.try_get_matches_from(flags).expect("flags");
-        Settings::from_arg_matches(&matches).expect("settings")
+        Settings::from_flags(flags).expect("flags")
     }
 
     fn refusal(flags: &[&str]) -> String {

@@ -6,6 +6,7 @@
 //! bytes come from.
 
 pub mod choices;
+pub mod config;
 pub mod http;
 pub mod http_fuzz;
 pub mod http_hyper;
