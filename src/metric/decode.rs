@@ -94,13 +94,11 @@ fn metrics(parser: &mut Parser<'_>, limits: &Limits, scratch: &mut Scratch) -> R
             let limit = limits.batch_metrics_max;
             return Err(Error::new(ErrorKind::BatchTooLarge { limit }, parser.error_at()));
         }
-        let entry = match usual::metric(parser.bytes(), parser.at(), &mut scratch.signatures) {
-            Some((entry, after)) => {
-                parser.move_past_value(after);
-                entry
-            }
-            None => metric(parser, &mut scratch.keys).map_err(|error| error.of_metric(index))?,
-        };
+        let mut entry = Entry::default();
+        match usual::metric(parser.bytes(), parser.at(), &mut scratch.signatures, &mut entry) {
+            Some(after) => parser.move_past_value(after),
+            None => entry = metric(parser, &mut scratch.keys).map_err(|error| error.of_metric(index))?,
+        }
         scratch.entries.push(entry);
         more = parser.next_element()?;
     }

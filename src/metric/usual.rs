@@ -28,10 +28,17 @@ const SEEN_TYPE: u8 = 4;
 const SEEN_TAGS: u8 = 8;
 const SEEN_TIMESTAMP: u8 = 16;
 
-/// The metric at `at` and the offset after it; nothing when it is not of the usual form.
-#[inline]
-pub(super) fn metric(bytes: &[u8], at: usize, signatures: &mut Signatures) -> Option<(Entry, usize)> {
-    let mut entry = Entry::default();
+/// Reads the metric at `at` into `entry`, which is as by default; the offset after it. Nothing when it is
+/// not of the usual form; `entry` is then worth nothing.
+///
+/// Not inlined, nor is what reads the tags: alone, each keeps what it works with in registers.
+#[inline(never)]
+pub(super) fn metric(
+    bytes: &[u8],
+    at: usize,
+    signatures: &mut Signatures,
+    entry: &mut Entry,
+) -> Option<usize> {
     let mut seen = 0;
     let mut at = at;
     let mut before = b'{';
@@ -57,7 +64,7 @@ pub(super) fn metric(bytes: &[u8], at: usize, signatures: &mut Signatures) -> Op
                 SEEN_TYPE
             }
             TAGS => {
-                (entry.tags, at) = tags(bytes, value, signatures)?;
+                at = tags(bytes, value, signatures, &mut entry.tags)?;
                 SEEN_TAGS
             }
             TIMESTAMP => {
@@ -73,7 +80,7 @@ pub(super) fn metric(bytes: &[u8], at: usize, signatures: &mut Signatures) -> Op
         seen |= member;
     }
     let whole = SEEN_NAME | SEEN_VALUE;
-    (bytes[at] == b'}' && seen & whole == whole).then_some((entry, at + 1))
+    (bytes[at] == b'}' && seen & whole == whole).then_some(at + 1)
 }
 
 /// The eight bytes at `at`.
@@ -121,12 +128,12 @@ fn kind(bytes: &[u8], at: usize) -> Option<(Type, usize)> {
     (first & name.mask == name.first && last == name.last).then_some((name.kind, end))
 }
 
-/// The tags whose opening brace ends at `at`, and the offset after the closing one. At least one tag.
-#[inline]
-fn tags(bytes: &[u8], at: usize, signatures: &mut Signatures) -> Option<(TagSpan, usize)> {
+/// Reads the tags whose opening brace ends at `at`; the offset after the closing one. At least one tag.
+#[inline(never)]
+fn tags(bytes: &[u8], at: usize, signatures: &mut Signatures, tags: &mut TagSpan) -> Option<usize> {
     let start = at - 1;
     let mut at = at;
-    let mut tags = TagSpan::default();
+    let (mut key_bytes, mut value_bytes, mut has_empty_key) = (0, 0, false);
     for count in 0..TAGS_MAX {
         if *bytes.get(at)? != b'"' {
             return None;
@@ -144,14 +151,22 @@ fn tags(bytes: &[u8], at: usize, signatures: &mut Signatures) -> Option<(TagSpan
             return None;
         }
         signatures[count] = signature;
-        tags.key_bytes = tags.key_bytes.max(key.bytes);
-        tags.value_bytes = tags.value_bytes.max(value.bytes);
-        tags.has_empty_key |= key.bytes == 0;
+        key_bytes = key.bytes.max(key_bytes);
+        value_bytes = value.bytes.max(value_bytes);
+        has_empty_key |= key.bytes == 0;
+        at = after_value + 1;
         match bytes.get(after_value)? {
-            b',' => at = after_value + 1,
+            b',' => {}
             b'}' => {
-                tags.raw = Span::new(start, after_value + 1);
-                return Some((tags, after_value + 1));
+                let raw = Span::new(start, at);
+                *tags = TagSpan {
+                    raw,
+                    key_bytes,
+                    value_bytes,
+                    has_empty_key,
+                    spaced: false,
+                };
+                return Some(at);
             }
             _ => return None,
         }
