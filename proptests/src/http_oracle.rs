@@ -506,7 +506,7 @@ pub fn chunked(limits: &Limits, bytes: &[u8]) -> Chunked {
         if broken {
             refusals.insert(Class::Syntax);
         }
-        if body.len() as u128 + size > limits.body_bytes_max as u128
+        if size.saturating_add(body.len() as u128) > limits.body_bytes_max as u128
             || line.len() > limits.chunk_line_bytes_max
             || extensions > limits.chunk_extension_bytes_max
         {
