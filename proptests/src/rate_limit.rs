@@ -64,7 +64,8 @@ impl<'a> Arbitrary<'a> for Plan {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let requests_max = *u.choose(&[1, 2, 3, 4, 5, 9, 40])?;
         let stripes = *u.choose(&[2, 3, 7])?;
-        let clients_max = stripes + usize::from(u.int_in_range(0..=12_u8)?);
+        // Some stripes hold more clients than one insert corrects tickets of.
+        let clients_max = stripes + *u.choose(&[0, 1, 3, 7, 12, 30, 60])?;
         let mut now = *u.choose(&[0, 0, (1 << 32) - 5, u64::MAX - 3 * window_nanos()])?;
         let mut steps = Vec::new();
         while !u.is_empty() && steps.len() < 400 {
@@ -72,8 +73,9 @@ impl<'a> Arbitrary<'a> for Plan {
             let step = match u.int_in_range(0..=31_u8)? {
                 0 => Step::Sweep,
                 1 => Step::Top(u.int_in_range(0..=20)?),
-                // A few busy ones, and now and then someone new.
+                // A few busy ones, a crowd, and now and then someone new.
                 2..=5 => Step::Allow(u.arbitrary()?),
+                6..=15 => Step::Allow(u.int_in_range(0..=30)?),
                 _ => Step::Allow(u.int_in_range(0..=3)?),
             };
             steps.push((now, step));
