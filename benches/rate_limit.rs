@@ -1,7 +1,7 @@
 //! The limiter against governor's keyed limiter: the same keys, the same limit, both reading the clock.
 //!
-//! governor keeps one word for each client (the cell rate algorithm: an average with a burst); ours keeps each
-//! request of the last second, which is what "exact" costs.
+//! governor keeps one word for each client (the cell rate algorithm: an average with a burst); ours keeps
+//! each request of the last second, which is what "exact" costs.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use governor::Quota;

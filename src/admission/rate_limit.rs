@@ -5,7 +5,7 @@
 //! decision. At most `clients_max` clients are tracked. One is forgotten only when nothing of it counts
 //! any more, when it decides as an unknown one does (RATE_LIMIT-EVICTION); a new client is turned away
 //! ([`Decision::TableFull`]) only when its stripe is full of clients none of which can be forgotten. A call
-//! takes one stripe's lock and amortised O(1) steps.
+//! takes one stripe's lock and, amortised, O(1) steps for a known client, O(log clients) for a new one.
 //! Leaves to the caller: the clock, and a call of [`RateLimiter::sweep`] now and then (each second or so),
 //! which gives back the memory of clients that went away.
 //!
@@ -17,10 +17,10 @@
 //! # A stripe
 //! A slab of clients, one cache line each; a table from id to slab place; and a heap with one ticket for
 //! each client, the earliest moment on top. A ticket holds a moment at which its client was allowed, not
-//! always the latest: a known client's request touches the table and its own line and nothing else. Whoever needs
-//! the client that is idle first looks at the top, and while that ticket is out of date gives it
-//! the right moment; the first one that is right is the earliest of all, for every moment in the heap is at
-//! or before its client's. Each correction is paid for by a request since the last one.
+//! always the latest: a known client's request touches the table and its own line and nothing else. Whoever
+//! needs the client that is idle first looks at the top, and while that ticket is out of date gives it the
+//! right moment; the first one that is right is the earliest of all, for every moment in the heap is at or
+//! before its client's. Each correction is paid for by a request since the last one.
 //!
 //! Each new client forgets up to [`EVICTIONS_PER_INSERT`] idle ones: a table under a flood of addresses
 //! shrinks faster than it grows.
@@ -490,6 +490,55 @@ mod tests {
             }
         );
         assert_eq!(limiter.allow(client(1), at(SECOND + 100)), Decision::Allowed);
+    }
+
+    #[test]
+    fn an_idle_client_is_found_behind_many_tickets_out_of_date() {
+        let limiter = limiter(2, 40, 2);
+        let mut ids = (0..).map(client).filter(|&id| limiter.stripe_of(id) == 0);
+        let clients: Vec<_> = (0..20).zip(&mut ids).collect();
+        for &(number, id) in &clients {
+            assert_eq!(limiter.allow(id, at(number)), Decision::Allowed);
+        }
+        let (busy, idle) = clients.split_at(15);
+        for &(_, id) in busy {
+            assert_eq!(limiter.allow(id, at(SECOND - 1)), Decision::Allowed);
+        }
+        // The stripe is full, and the idle ones come last. Each newcomer takes the place of one of them.
+        let now = at(SECOND + 100);
+        for _ in idle {
+            assert_eq!(limiter.allow(ids.next().unwrap(), now), Decision::Allowed);
+        }
+        assert_eq!(
+            limiter.allow(ids.next().unwrap(), now),
+            Decision::TableFull {
+                retry_after: after(SECOND - 101)
+            }
+        );
+        for &(_, id) in busy {
+            assert_eq!(limiter.allow(id, now), Decision::Allowed);
+            assert!(
+                matches!(limiter.allow(id, now), Decision::Refused { .. }),
+                "it was not forgotten"
+            );
+        }
+    }
+
+    #[test]
+    fn a_forgotten_client_leaves_no_memory_behind() {
+        let limiter = limiter(1000, 10, 2);
+        let mut ids = (0..).map(client).filter(|&id| limiter.stripe_of(id) == 0);
+        let [first, second] = [ids.next().unwrap(), ids.next().unwrap()];
+        (0..1000).for_each(|_| assert_eq!(limiter.allow(first, at(0)), Decision::Allowed));
+        limiter.allow(second, at(SECOND));
+        limiter.stripes.for_each(|_, clients| {
+            assert!(
+                clients
+                    .slab
+                    .iter()
+                    .all(|client| client.window.heap_requests() == 0)
+            );
+        });
     }
 
     #[test]

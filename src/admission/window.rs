@@ -111,6 +111,15 @@ impl Window {
         Instant::from_nanos(self.newest_nanos)
     }
 
+    /// Requests that the memory on the heap has room for.
+    #[cfg(test)]
+    pub(crate) fn heap_requests(&self) -> usize {
+        match &self.times {
+            Times::Few { .. } => 0,
+            Times::Many(ring) => ring.slots.len(),
+        }
+    }
+
     /// Drops what no longer counts at `now`; the moment that counts as now, in nanoseconds.
     fn expire(&mut self, now: Instant) -> u64 {
         if self.times.count() == 0 {
@@ -379,23 +388,19 @@ mod tests {
     #[test]
     fn memory_follows_what_counts() {
         let mut window = Window::new();
-        let capacity = |window: &Window| match &window.times {
-            Times::Few { .. } => 0,
-            Times::Many(ring) => ring.slots.len(),
-        };
         for held in 0..1000_u32 {
             window.allow(max(1000), at(u64::from(held)));
-            assert!(capacity(&window) <= 1000.min((2 * held as usize).max(RING_MIN)));
+            assert!(window.heap_requests() <= 1000.min((2 * held as usize).max(RING_MIN)));
         }
-        assert_eq!(capacity(&window), 1000, "never more than the limit");
+        assert_eq!(window.heap_requests(), 1000, "never more than the limit");
         for gone in 0..996_u32 {
             window.count(at(SECOND + u64::from(gone)));
-            assert!(capacity(&window) <= RING_MIN.max(4 * (999 - gone as usize)));
+            assert!(window.heap_requests() <= RING_MIN.max(4 * (999 - gone as usize)));
         }
         // Each call halves once.
         assert_eq!(window.count(at(SECOND + 998)), 1);
         assert_eq!(window.count(at(SECOND + 998)), 1);
-        assert_eq!(capacity(&window), 0);
+        assert_eq!(window.heap_requests(), 0);
     }
 
     #[test]
