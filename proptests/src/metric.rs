@@ -377,21 +377,28 @@ fn metric(choices: &mut Choices<'_>, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// A metric as agents write it: the members in their order, no white space.
+/// A metric as agents write it: the members in their order, no white space, nearly always the plain keys.
 fn usual_metric(choices: &mut Choices<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"name\":\"");
-    out.extend_from_slice(choices.pick::<[u8]>(&[
-        b"cpu",
-        b"http.requests.total",
-        b"a",
-        b"memory_usage_bytes",
-    ]));
-    out.extend_from_slice(b"\",\"value\":");
-    json::number(choices, out);
-    for field in ["type", "tags", "timestamp"] {
-        if choices.below(3) < 2 {
-            out.extend_from_slice(format!(",\"{field}\":").as_bytes());
-            field_value(choices, field, out);
+    const NAMES: &[&str] = &[
+        "cpu",
+        "http.requests.total",
+        "a",
+        "memory_usage_bytes_of_some_process",
+    ];
+    out.push(b'{');
+    for field in ["name", "value", "type", "tags", "timestamp"] {
+        let required = matches!(field, "name" | "value");
+        if !required && choices.below(4) == 3 {
+            continue;
+        }
+        if !out.ends_with(b"{") {
+            out.push(b',');
+        }
+        field_key(choices, field, out);
+        out.push(b':');
+        match field {
+            "name" => out.extend_from_slice(format!("\"{}\"", choices.pick(NAMES)).as_bytes()),
+            _ => field_value(choices, field, out),
         }
     }
     out.push(b'}');
@@ -466,10 +473,10 @@ fn name(choices: &mut Choices<'_>, out: &mut Vec<u8>) {
 
 /// Tags, some at a bound, some with a key twice.
 fn tags(choices: &mut Choices<'_>, out: &mut Vec<u8>) {
-    let beyond = usize::from(choices.fault(8));
     let count = match choices.below(16) {
         0 => return out.extend_from_slice(b"null"),
-        1 => TAGS_MAX - 1 + choices.below(2 + beyond),
+        1 => TAGS_MAX - 1 + choices.below(2),
+        _ if choices.fault(24) => TAGS_MAX + 1,
         _ => choices.below(5),
     };
     let any_key = choices.fault(4) || (count == 1 && choices.one_in(2));
