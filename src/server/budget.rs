@@ -1,6 +1,7 @@
 //! A bound on memory shared by all connections.
 //!
-//! Promises: the sum of what is reserved never exceeds the bound; a reservation is given back when dropped.
+//! Promises: the sum of what is reserved never exceeds the bound (BUDGET-BOUND), though a reservation may be
+//! refused because of a sum that is true no more (BUDGET-STALE); a reservation is given back when dropped.
 //! Leaves to the caller: to reserve before the memory is taken.
 
 use crate::sync::shim::Arc;

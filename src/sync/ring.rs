@@ -3,7 +3,9 @@
 //! Promises: items come out in the order they went in, each exactly once (RING-FIFO); what the producer did
 //! before a push happened before the consumer's pop of that item (RING-HB); never more than `capacity` items
 //! inside, a push into a full ring gives the item back (RING-BOUND); items left when both halves are gone
-//! are dropped once (RING-DROP). Neither side ever waits for the other.
+//! are dropped once (RING-DROP). Neither side ever waits for the other. Each sees the other as it was at some
+//! moment, never one before the last it saw: a push may be refused though room was made since, a pop may find
+//! nothing though an item is in (RING-STALE); tried again, both see it.
 //! Leaves to the caller: what to do when the ring is full or empty; there is no blocking and no wake-up.
 //!
 //! Single producer and single consumer are a matter of ownership: the halves are not `Clone`, and their

@@ -26,7 +26,7 @@ pub mod ordering;
 mod atomic_model;
 #[cfg(any(metricstream_loom, metricstream_shuttle))]
 pub mod faults;
-#[cfg(any(metricstream_loom, metricstream_shuttle))]
+#[cfg(any(metricstream_loom, metricstream_shuttle, metricstream_tsan))]
 pub mod mutation;
 
 #[cfg(any(metricstream_loom, metricstream_shuttle))]

@@ -1,11 +1,11 @@
 //! Named memory orderings.
 //!
 //! `ord!(RING_PUBLISH, Release)` is the literal `Ordering::Release` in normal builds. Under
-//! `--cfg metricstream_loom` each site asks [`at`], which the mutation gate can tell to weaken one site, to
+//! `--cfg metricstream_loom`, and under `--cfg metricstream_tsan` (std's types, for ThreadSanitizer), each site asks [`at`], which the mutation gate can tell to weaken one site, to
 //! see that some model then fails. The names are the ids of PROOFS.md.
 
 /// The ordering of one named site: `ord!(SITE, Ordering)`.
-#[cfg(not(metricstream_loom))]
+#[cfg(not(any(metricstream_loom, metricstream_tsan)))]
 #[macro_export]
 macro_rules! ord {
     ($site:ident, $ordering:ident) => {
@@ -13,8 +13,8 @@ macro_rules! ord {
     };
 }
 
-/// The ordering of one named site: `ord!(SITE, Ordering)`; under loom one site can be weakened.
-#[cfg(metricstream_loom)]
+/// The ordering of one named site: `ord!(SITE, Ordering)`; one site can be weakened.
+#[cfg(any(metricstream_loom, metricstream_tsan))]
 #[macro_export]
 macro_rules! ord {
     ($site:ident, $ordering:ident) => {
@@ -23,7 +23,7 @@ macro_rules! ord {
 }
 
 /// The ordering in force at `site`: `declared`, unless [`super::mutation`] names this site.
-#[cfg(metricstream_loom)]
+#[cfg(any(metricstream_loom, metricstream_tsan))]
 #[must_use]
 pub fn at(site: &str, declared: std::sync::atomic::Ordering) -> std::sync::atomic::Ordering {
     use std::sync::atomic::Ordering;

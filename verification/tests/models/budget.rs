@@ -91,6 +91,9 @@ fn all_programs_of_two_calls() {
         programs.map(|program| [program, vec![end]].concat()).collect()
     };
     subject
-        .check(Bounds::PROGRAM.with_dfs(), pairs(&programs(0), &programs(1)))
+        .check(
+            Bounds::PROGRAM.with_dfs().without_pct(),
+            pairs(&programs(0), &programs(1)),
+        )
         .expect(169, 108_453, 400, 8, 8);
 }
