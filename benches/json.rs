@@ -3,8 +3,8 @@
 //! The peers read into borrowed typed structs, tags as a list of pairs; ours checks the bounds as well. That
 //! all three read the same values is checked before anything is measured.
 //!
-//! `JSON_COUNT=ours:usual:1000:200 valgrind --tool=callgrind ...` runs one of them a number of times and ends,
-//! for counting instructions.
+//! `JSON_COUNT=ours:usual:1000:200 valgrind --tool=callgrind ...` runs one of them a number of times and
+//! ends, for counting instructions.
 
 #![allow(missing_docs, reason = "criterion's macros")]
 #![allow(

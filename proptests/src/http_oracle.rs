@@ -285,8 +285,9 @@ enum Framing {
     Chunked,
 }
 
-fn head(limits: &Limits, line: RequestLine, lines: &[&[u8]], refusals: &mut BTreeSet<Class>) -> ParsedHead {
-    let mut fields: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+/// The fields by name and value; a line that is none is a refusal.
+fn field_lines(lines: &[&[u8]], refusals: &mut BTreeSet<Class>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut fields = Vec::new();
     for line in lines {
         let text = String::from_utf8_lossy(line);
         let colon = text
@@ -308,6 +309,11 @@ fn head(limits: &Limits, line: RequestLine, lines: &[&[u8]], refusals: &mut BTre
             }
         }
     }
+    fields
+}
+
+fn head(limits: &Limits, line: RequestLine, lines: &[&[u8]], refusals: &mut BTreeSet<Class>) -> ParsedHead {
+    let fields = field_lines(lines, refusals);
     if lines.len() > limits.headers_max {
         refusals.insert(Class::HeadTooLarge);
     }

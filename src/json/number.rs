@@ -60,8 +60,8 @@ fn any_number(bytes: &[u8], at: usize) -> Result<Number, Error> {
     })
 }
 
-/// Reads the number at `at` if it is of the usual kind: fewer than 16 bytes, no exponent, at most 8 digits after
-/// the point and then at most 8 before it. Nothing for any other, well formed or not.
+/// Reads the number at `at` if it is of the usual kind: fewer than 16 bytes, no exponent, at most 8 digits
+/// after the point and then at most 8 before it. Nothing for any other, well formed or not.
 ///
 /// Integer and fraction are told apart without a branch, as they come mixed.
 #[inline]

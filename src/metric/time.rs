@@ -119,7 +119,8 @@ pub fn parse(text: &[u8]) -> Option<i64> {
     Some((minutes * 60 + second) * 1000 + fraction)
 }
 
-/// An integer of milliseconds, saturated; nothing for what is no integer, `-0` included, as serde_json has it.
+/// An integer of milliseconds, saturated; nothing for what is no integer, `-0` included, as serde_json has
+/// it.
 pub(super) fn whole_millis(number: Number) -> Option<i64> {
     let minus_zero = number.value == 0.0 && number.value.is_sign_negative();
     // Exact up to 2^53, far outside the range that validation allows.

@@ -1,7 +1,7 @@
 //! The atomic that is compared and exchanged, under loom and shuttle: the checker's, with weak failures.
 //!
-//! Promises: as the checker's, except that [`AtomicUsize::compare_exchange_weak`] fails without need where the
-//! armed plan says so; in both checkers it never does.
+//! Promises: as the checker's, except that [`AtomicUsize::compare_exchange_weak`] fails without need where
+//! the armed plan says so; in both checkers it never does.
 
 use super::backend;
 use super::faults::{self, Fault};
