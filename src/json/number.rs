@@ -47,6 +47,9 @@ pub(crate) fn number(bytes: &[u8], at: usize) -> Result<Number, Error> {
 #[cold]
 #[inline(never)]
 fn any_number(bytes: &[u8], at: usize) -> Result<Number, Error> {
+    if let Some(number) = long_fraction(bytes, at) {
+        return Ok(number);
+    }
     let parts = parts(bytes, at)?;
     let raw = Span::new(at, parts.end);
     let value = match exact(&parts) {
@@ -99,6 +102,40 @@ pub(crate) fn short(bytes: &[u8], at: usize) -> Option<Number> {
         raw: Span::new(at, end),
         value,
         integer: !point,
+    })
+}
+
+/// Reads the number at `at` if it has at most 8 digits before the point, 9 to 15 after it, no exponent, and an
+/// exact value, as programs print most f64. Nothing for any other, well formed or not.
+fn long_fraction(bytes: &[u8], at: usize) -> Option<Number> {
+    let negative = bytes.get(at) == Some(&b'-');
+    let first = at + usize::from(negative);
+    let whole = scan::digit_stops(bytes, first).trailing_zeros() as usize;
+    let point = first + whole;
+    let leading_zero = whole > 1 && bytes[first] == b'0';
+    if !(1..=8).contains(&whole) || leading_zero || bytes.get(point) != Some(&b'.') {
+        return None;
+    }
+    let fraction = scan::digit_stops(bytes, point + 1).trailing_zeros() as usize;
+    let end = point + 1 + fraction;
+    let exponent = matches!(bytes.get(end), Some(b'e' | b'E'));
+    if !(9..=15).contains(&fraction) || whole + fraction > DIGITS_MAX || exponent {
+        return None;
+    }
+    let integer = up_to_8_digits(bytes, point, whole);
+    let high = up_to_8_digits(bytes, end - 8, fraction - 8);
+    let low = up_to_8_digits(bytes, end, 8);
+    let digits = (integer * INTEGER_POWERS[fraction - 8] + high) * INTEGER_POWERS[8] + low;
+    if digits > EXACT_INTEGER_MAX {
+        return None;
+    }
+    #[allow(clippy::cast_precision_loss, reason = "at most 2^53")]
+    let value = digits as f64 / EXACT_POWERS[fraction];
+    let value = if negative { -value } else { value };
+    Some(Number {
+        raw: Span::new(at, end),
+        value,
+        integer: false,
     })
 }
 
