@@ -16,6 +16,37 @@ lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
 
+# the models under loom: every execution, the seeded faults, the mutation gate
+loom *args:
+    RUSTFLAGS="--cfg metricstream_loom" cargo test -p metricstream-verification --profile model --target-dir target-loom --test models {{args}}
+
+# the mutation gate alone: every ordering weakened, every predicate and notification lost
+mutation: (loom "mutation")
+
+# the same models under shuttle: random, PCT and depth-first schedules
+shuttle *args:
+    RUSTFLAGS="--cfg metricstream_shuttle" cargo test -p metricstream-verification --profile model --target-dir target-shuttle --test models {{args}}
+
+# the same models on real threads
+stress:
+    cargo test -p metricstream-verification
+
+# the ring under ThreadSanitizer (nightly), each of its orderings weakened in turn
+tsan:
+    RUSTFLAGS="--cfg metricstream_tsan -Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" cargo +nightly run -p metricstream-verification --profile model --target-dir target-tsan --target x86_64-unknown-linux-gnu --example tsan
+
+# the ring's counters over all 64-bit values (pip install z3-solver)
+z3:
+    python3 verification/proofs/ring_counters.py
+
+# every bench in full
+bench *args:
+    cargo bench -p metricstream {{args}}
+
+# every bench once, to see that it works
+bench-smoke:
+    cargo bench -p metricstream -- --test
+
 # everything the gate runs
 ci:
     .ci/run
