@@ -1,4 +1,5 @@
-//! The thread pool: jobs through the queue while the workers are busy, and one job to a sleeping worker and back.
+//! The thread pool: jobs through the queue while the workers are busy, and one job to a sleeping worker and
+//! back.
 
 #![allow(missing_docs, reason = "criterion's macros make public items")]
 #![allow(clippy::disallowed_methods, reason = "benches use real threads")]

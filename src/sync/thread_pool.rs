@@ -3,9 +3,10 @@
 //! Promises: every job accepted is run exactly once, also when the pool is drained right after
 //! (THREAD_POOL-ONCE); a worker that sleeps is woken for it (THREAD_POOL-WAKES); never more than
 //! `queue_jobs_max` jobs wait, a submit beyond that is refused at once and gives the job back
-//! (THREAD_POOL-BOUND); a job that panics is counted and its worker goes on (THREAD_POOL-PANIC); [`ThreadPool::drain`] returns when every accepted job was run and every thread has
-//! ended, whoever else drains at the same time (THREAD_POOL-DRAIN). The queue is allocated at the start: a
-//! submit allocates nothing.
+//! (THREAD_POOL-BOUND); a job that panics is counted and its worker goes on (THREAD_POOL-PANIC);
+//! [`ThreadPool::drain`] returns when every accepted job was run and every thread has ended, whoever else
+//! drains at the same time (THREAD_POOL-DRAIN). The queue is allocated at the start: a submit allocates
+//! nothing.
 //! Leaves to the caller: what to do with a refused job, and not to drain (or drop) the pool from inside a
 //! job: a thread cannot wait for its own end.
 

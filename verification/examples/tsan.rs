@@ -1,9 +1,9 @@
 //! The second judge of the lock-free module: ThreadSanitizer on the ring, with real threads.
 //!
-//! Built by a nightly compiler with `--cfg metricstream_tsan`; PROOFS.md has the command. The standard library
-//! is not rebuilt, so its locks show false races, and so does the channel of the test harness: this is a program
-//! of its own that uses the ring and nothing else. It runs itself once as it is, which has to be clean, and once
-//! for each weakened site, which has to be reported.
+//! Built by a nightly compiler with `--cfg metricstream_tsan`; PROOFS.md has the command. The standard
+//! library is not rebuilt, so its locks show false races, and so does the channel of the test harness: this
+//! is a program of its own that uses the ring and nothing else. It runs itself once as it is, which has to
+//! be clean, and once for each weakened site, which has to be reported.
 
 #[cfg(not(metricstream_tsan))]
 fn main() -> std::process::ExitCode {
