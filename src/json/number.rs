@@ -105,8 +105,8 @@ pub(crate) fn short(bytes: &[u8], at: usize) -> Option<Number> {
     })
 }
 
-/// Reads the number at `at` if it has at most 8 digits before the point, 9 to 15 after it, no exponent, and an
-/// exact value, as programs print most f64. Nothing for any other, well formed or not.
+/// Reads the number at `at` if it has at most 8 digits before the point, 9 to 15 after it, no exponent, and
+/// an exact value, as programs print most f64. Nothing for any other, well formed or not.
 fn long_fraction(bytes: &[u8], at: usize) -> Option<Number> {
     let negative = bytes.get(at) == Some(&b'-');
     let first = at + usize::from(negative);
