@@ -1,7 +1,9 @@
 //! Framing: the requests that go in come out, whatever the splits, and an oracle agrees on everything else.
 
 use arbitrary::Unstructured;
-use metricstream::http::{Bound, Error, Exceeded, Exchange, Fault, Limits, Step, response};
+use metricstream::http::{
+    Bound, Error, Exceeded, Exchange, Fault, Limits, Response, Status, Step, head, response,
+};
 use metricstream_proptests::http::{End, check, drive, pieces};
 use metricstream_proptests::http_fuzz::{self, tight_limits};
 use metricstream_proptests::http_hyper;
@@ -354,5 +356,57 @@ fn seeds_and_past_crashes_agree() {
             seeds::replay(target, check) > 10,
             "{target}: the seeds are where they are looked for"
         );
+    }
+}
+
+#[test]
+fn a_head_answers_for_its_fields_and_keeps_its_secret() {
+    let limits = Limits::default();
+    let stream = b"POST / HTTP/1.1\r\nHost: a\r\nAccept: x/1\r\nACCEPT: x/2\r\nAuthorization: secret\r\n\r\n";
+    let head = head::parse(&limits, stream).unwrap().unwrap();
+    assert_eq!(head.values("accept").collect::<Vec<_>>(), [b"x/1", b"x/2"]);
+    assert_eq!(head.require_length(), Err(Error::LengthRequired));
+    assert!(!format!("{head:?}").contains("secret"));
+    let stream = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
+    assert_eq!(
+        head::parse(&limits, stream).unwrap().unwrap().require_length(),
+        Ok(())
+    );
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// httparse reads back what was written, whatever the values hold, and the message ends where it says.
+    #[test]
+    fn responses_read_back(
+        code in 200u16..600,
+        keep_alive: bool,
+        date in prop::collection::vec(any::<u8>(), 0..30),
+        allow in ".{0,20}",
+        retry_after_s: Option<u64>,
+        body in prop::collection::vec(any::<u8>(), 0..100),
+    ) {
+        let response = Response {
+            keep_alive,
+            date: Some(&date),
+            allow: Some(&allow),
+            retry_after_s,
+            ..Response::new(Status { code, reason: "Some Reason" })
+        };
+        let mut out = Vec::new();
+        response.write(&body, &mut out);
+        let mut headers = [httparse::EMPTY_HEADER; 8];
+        let mut parsed = httparse::Response::new(&mut headers);
+        let end = parsed.parse(&out).unwrap().unwrap();
+        prop_assert_eq!((parsed.code, parsed.reason), (Some(code), Some("Some Reason")));
+        let value = |name: &str| parsed.headers.iter().find(|field| field.name == name).map(|field| field.value);
+        let number = |name: &str| value(name).map(|text| String::from_utf8_lossy(text).parse::<u64>().unwrap());
+        prop_assert_eq!(number("Retry-After"), retry_after_s);
+        prop_assert_eq!(value("Connection").is_some(), !keep_alive);
+        let length = number("Content-Length").unwrap_or(0);
+        prop_assert_eq!(length > 0 || body.is_empty() || matches!(code, 204 | 304), true);
+        prop_assert_eq!(out.len() as u64, end as u64 + length);
+        prop_assert!(length == 0 || out.ends_with(&body));
     }
 }
