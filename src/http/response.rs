@@ -67,7 +67,7 @@ impl<'a> Response<'a> {
     /// Appends the response to a HEAD request to `out`: what [`Response::write`] would, without the body.
     ///
     /// RFC 9110 section 9.3.2: "the server MUST NOT send content in the response"; section 8.6: the
-    /// Content-Length is that of "the same request [with] the method GET".
+    /// Content-Length is that of "the same request \[with\] the method GET".
     pub fn write_without_body(&self, body_bytes: usize, out: &mut Vec<u8>) {
         self.write_head(body_bytes, out);
     }

@@ -4,7 +4,7 @@
 //! returned (and the flush, at level synced); a group that failed is cut off before the next one is
 //! written, so the file holds whole groups only, up to the last; after a failed flush or a failed cut
 //! nothing is written any more. Every token of a group taken is given back, whatever happens.
-//! Leaves to the caller: the thread. [`Writer::run`] is its whole life; [`Writer::commit`] is one step of
+//! Leaves to the caller: the thread. `Writer::run` is its whole life; [`Writer::commit`] is one step of
 //! it, for tests that want no thread.
 
 use crate::clock::Instant;

@@ -1,7 +1,7 @@
 //! Dates and times as RFC 3339 writes them, to and from milliseconds since 1970-01-01T00:00:00Z.
 //!
 //! Promises: [`parse`] takes the grammar of RFC 3339 section 5.6 with the date checked against the calendar,
-//! digits of the fraction beyond the third dropped; [`format`] writes UTC with three digits, which `parse`
+//! digits of the fraction beyond the third dropped; [`format()`] writes UTC with three digits, which `parse`
 //! reads back to the same value. Leaves to the caller: leap seconds as such; the second 60 is taken where
 //! section 5.7 allows it (the last minute of a month in UTC) and read as the last millisecond of that minute.
 
@@ -13,7 +13,7 @@ pub const MILLIS_MIN: i64 = -62_167_219_200_000;
 /// The last moment that four digits of year and three of fraction can write: 9999-12-31T23:59:59.999Z.
 pub const MILLIS_MAX: i64 = 253_402_300_799_999;
 
-/// Bytes that [`format`] writes.
+/// Bytes that [`format()`] writes.
 pub const FORMAT_BYTES: usize = 24;
 
 const DAY_MILLIS: i64 = 86_400_000;
@@ -43,7 +43,7 @@ impl Default for Formatter {
 }
 
 impl Formatter {
-    /// As [`format`].
+    /// As [`format()`].
     #[inline]
     pub fn format(&mut self, millis: i64) -> &[u8; FORMAT_BYTES] {
         let millis = millis.clamp(MILLIS_MIN, MILLIS_MAX);

@@ -2,7 +2,7 @@
 //!
 //! `ord!(RING_PUBLISH, Release)` is the literal `Ordering::Release` in normal builds. Under
 //! `--cfg metricstream_loom`, and under `--cfg metricstream_tsan` (std's types, for ThreadSanitizer), each
-//! site asks [`at`], which the mutation gate can tell to weaken one site, to see that some model then fails.
+//! site asks `at`, which the mutation gate can tell to weaken one site, to see that some model then fails.
 //! The names are the ids of PROOFS.md.
 
 /// The ordering of one named site: `ord!(SITE, Ordering)`.
