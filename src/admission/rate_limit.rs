@@ -528,9 +528,13 @@ mod tests {
     fn a_forgotten_client_leaves_no_memory_behind() {
         let limiter = limiter(1000, 10, 2);
         let mut ids = (0..).map(client).filter(|&id| limiter.stripe_of(id) == 0);
-        let [first, second] = [ids.next().unwrap(), ids.next().unwrap()];
-        (0..1000).for_each(|_| assert_eq!(limiter.allow(first, at(0)), Decision::Allowed));
-        limiter.allow(second, at(SECOND));
+        for _ in 0..2 {
+            let id = ids.next().unwrap();
+            (0..1000).for_each(|_| assert_eq!(limiter.allow(id, at(0)), Decision::Allowed));
+        }
+        // The newcomer forgets both and takes the place of one.
+        limiter.allow(ids.next().unwrap(), at(SECOND));
+        assert_eq!(limiter.clients(), 1);
         limiter.stripes.for_each(|_, clients| {
             assert!(
                 clients
