@@ -91,6 +91,13 @@ pub(crate) fn text(bytes: &[u8], at: usize) -> Result<(Text, usize), Error> {
     text_with_escapes(bytes, at, end)
 }
 
+/// The end of the string that starts at `at`, if it is plain text to its closing quote, which stands there.
+#[inline]
+pub(crate) fn plain_end(bytes: &[u8], at: usize) -> Option<usize> {
+    let end = scan::text_end(bytes, at);
+    (bytes.get(end) == Some(&b'"')).then_some(end)
+}
+
 /// The rest of [`text`] once plain text stopped at `stop` with something other than a quote.
 #[cold]
 #[inline(never)]

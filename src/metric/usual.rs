@@ -128,7 +128,8 @@ fn kind(bytes: &[u8], at: usize) -> Option<(Type, usize)> {
     (first & name.mask == name.first && last == name.last).then_some((name.kind, end))
 }
 
-/// Reads the tags whose opening brace ends at `at`; the offset after the closing one. At least one tag.
+/// Reads the tags whose opening brace ends at `at`; the offset after the closing one. At least one tag,
+/// none with an escape in it.
 #[inline(never)]
 fn tags(bytes: &[u8], at: usize, signatures: &mut Signatures, tags: &mut TagSpan) -> Option<usize> {
     let start = at - 1;
@@ -138,31 +139,31 @@ fn tags(bytes: &[u8], at: usize, signatures: &mut Signatures, tags: &mut TagSpan
         if *bytes.get(at)? != b'"' {
             return None;
         }
-        let (key, after_key) = string::text(bytes, at + 1).ok()?;
-        if bytes.get(after_key..)?.first_chunk() != Some(b":\"") {
+        let key_start = at + 1;
+        let key_end = string::plain_end(bytes, key_start)?;
+        let value_start = key_end + 3;
+        if bytes.get(key_end..)?.first_chunk() != Some(b"\":\"") {
             return None;
         }
-        let (value, after_value) = string::text(bytes, after_key + 2).ok()?;
-        if key.has_escapes() {
-            return None;
-        }
-        let signature = signature(bytes, key.raw)?;
+        let value_end = string::plain_end(bytes, value_start)?;
+        let key = Span::new(key_start, key_end);
+        let signature = signature(bytes, key)?;
         if signatures[..count].contains(&signature) {
             return None;
         }
         signatures[count] = signature;
-        key_bytes = key.bytes.max(key_bytes);
-        value_bytes = value.bytes.max(value_bytes);
-        has_empty_key |= key.bytes == 0;
-        at = after_value + 1;
-        match bytes.get(after_value)? {
+        key_bytes = key.len().max(key_bytes);
+        value_bytes = (value_end - value_start).max(value_bytes);
+        has_empty_key |= key.is_empty();
+        at = value_end + 2;
+        match bytes.get(value_end + 1)? {
             b',' => {}
             b'}' => {
                 let raw = Span::new(start, at);
                 *tags = TagSpan {
                     raw,
-                    key_bytes,
-                    value_bytes,
+                    key_bytes: Span::new(0, key_bytes).end,
+                    value_bytes: Span::new(0, value_bytes).end,
                     has_empty_key,
                     spaced: false,
                 };
