@@ -1,8 +1,8 @@
 //! The stop flag with any number of waiters and looks.
 
+use metricstream::sync::shim::{Arc, thread};
 use metricstream::sync::stop::Stop;
 use proptest::prelude::*;
-use std::sync::Arc;
 use std::time::Duration;
 
 proptest! {
@@ -14,14 +14,15 @@ proptest! {
         let stop = Arc::new(Stop::new());
         let threads: Vec<_> = waiters.into_iter().map(|timed| {
             let stop = Arc::clone(&stop);
-            std::thread::spawn(move || {
+            let wait = move || {
                 if timed {
                     assert!(stop.wait_timeout(Duration::from_secs(60)), "it comes within a minute");
                 } else {
                     stop.wait();
                 }
                 stop.is_requested()
-            })
+            };
+            thread::spawn("waiter", wait).unwrap()
         }).collect();
         prop_assert!(!stop.is_requested());
         for _ in 0..requests {

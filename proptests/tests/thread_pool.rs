@@ -16,7 +16,7 @@ impl Worker for Counting {
 
     fn run(&mut self, job: usize) {
         self.runs[job].fetch_add(1, Ordering::Relaxed);
-        if job % self.panics_at == 0 {
+        if job.is_multiple_of(self.panics_at) {
             std::panic::resume_unwind(Box::new("expected by this test"));
         }
     }

@@ -1,8 +1,8 @@
 //! The watermark against a maximum, and against threads that wait on it.
 
+use metricstream::sync::shim::{Arc, thread};
 use metricstream::sync::watermark::{Closed, Watermark};
 use proptest::prelude::*;
-use std::sync::Arc;
 use std::time::Duration;
 
 proptest! {
@@ -47,7 +47,7 @@ proptest! {
         let watermark = Arc::new(Watermark::new(0));
         let waiters: Vec<_> = positions.iter().map(|&position| {
             let watermark = Arc::clone(&watermark);
-            std::thread::spawn(move || watermark.wait(position))
+            thread::spawn("waiter", move || watermark.wait(position)).unwrap()
         }).collect();
         for &to in &advances {
             watermark.advance(to);
