@@ -49,6 +49,8 @@ pub enum Refusal {
     ClientsFull {
         /// `clients_max`
         limit: usize,
+        /// When a place can be free.
+        retry_after: Duration,
     },
     /// The body is not what it must be.
     Metrics(metric::Error),
@@ -128,8 +130,9 @@ impl Ingest {
                 let limit = self.requests_max.map_or(u32::MAX, NonZeroU32::get);
                 Err(Refusal::RateLimited { limit, retry_after })
             }
-            Decision::TableFull { .. } => Err(Refusal::ClientsFull {
+            Decision::TableFull { retry_after } => Err(Refusal::ClientsFull {
                 limit: self.clients_max,
+                retry_after,
             }),
         }
     }

@@ -746,3 +746,28 @@ fn what_cannot_start_says_why_in_one_line() {
     let (code, text) = failure(&["--no-such-flag"]);
     assert!(code == 2 && text.contains("--no-such-flag"), "{text}");
 }
+
+#[test]
+fn more_clients_than_may_be_tracked_are_asked_to_come_back() {
+    // A stripe has one place: two clients that share a stripe within a second are one too many.
+    let server = Server::start(&["--clients-max", "61"]);
+    let mut client = server.connect();
+    let request = |index: u32| post_as(&format!("Authorization: Bearer {index}\r\n"), &body("m", 1));
+    // In one piece, so that they arrive within the second.
+    client.send(&(0..200).flat_map(request).collect::<Vec<_>>());
+    let mut served = 0;
+    for _ in 0..200 {
+        let reply = client.response();
+        if reply.status == 200 {
+            served += 1;
+            continue;
+        }
+        assert_eq!(
+            (reply.code().as_str(), reply.field("retry-after")),
+            ("clients_full", Some("1"))
+        );
+        assert_eq!(reply.json()["error"]["setting"], "clients_max");
+    }
+    assert!((1..=61).contains(&served), "{served} of 200 served");
+    assert_eq!(server.lines().len(), served);
+}

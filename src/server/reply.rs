@@ -442,9 +442,13 @@ fn ingest_problem(refusal: &ingest::Refusal) -> Problem {
                 ..problem
             }
         }
-        ingest::Refusal::ClientsFull { limit } => {
+        ingest::Refusal::ClientsFull { limit, retry_after } => {
             let problem = Problem::overload("clients_full", "too many clients are active to track another");
-            problem.bound(*limit as u64, *limit as u64 + 1, Some("clients_max"))
+            let problem = problem.bound(*limit as u64, *limit as u64 + 1, Some("clients_max"));
+            Problem {
+                retry_after_s: Some(whole_seconds(*retry_after)),
+                ..problem
+            }
         }
         ingest::Refusal::Metrics(error) => metrics_problem(error),
     }
