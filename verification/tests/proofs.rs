@@ -162,11 +162,20 @@ fn sites_are_the_same_in_all_three() {
         .iter()
         .map(|site| (site.name.to_owned(), site.kind.to_owned()))
         .collect();
-    assert_eq!(
-        sites_of_source(),
-        in_gate,
-        "source (left) and verification/tests/models/sites.rs (right)"
-    );
+    let in_source = sites_of_source();
+    let differences: Vec<_> = in_source
+        .keys()
+        .chain(in_gate.keys())
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .filter(|name| in_source.get(*name) != in_gate.get(*name))
+        .map(|name| {
+            let shown = |kind: Option<&String>| kind.map_or("not there", String::as_str).to_owned();
+            let (source, gate) = (shown(in_source.get(name)), shown(in_gate.get(name)));
+            format!("{name}: {source} in the source, {gate} in verification/tests/models/sites.rs")
+        })
+        .collect();
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
     let rows: Vec<_> = matrix_rows();
     for site in SITES {
         let changes: Vec<_> = rows
