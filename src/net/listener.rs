@@ -7,10 +7,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
+use rustix::net::{self, SocketFlags, sockopt};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use super::Socket;
+use super::{Socket, socket};
 
 /// Connections the kernel completes and keeps for us before we accept them; the kernel lowers it to
 /// `net.core.somaxconn`.
@@ -29,13 +29,7 @@ impl Listener {
     /// # Errors
     /// `AddrInUse`, `AddrNotAvailable`, `PermissionDenied` (ports below 1024), or no descriptor left.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let family = if address.is_ipv4() {
-            AddressFamily::INET
-        } else {
-            AddressFamily::INET6
-        };
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let socket = net::socket_with(family, SocketType::STREAM, flags, None)?;
+        let socket = socket::unconnected(address)?;
         // So that a restart need not wait for the connections of the run before to leave TIME_WAIT.
         sockopt::set_socket_reuseaddr(&socket, true)?;
         net::bind(&socket, &address)?;

@@ -40,13 +40,7 @@ impl Socket {
     /// When descriptors ran out, or `AddrNotAvailable` when local ports did, or the failure itself where the
     /// kernel knows it at once.
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
-        let family = if address.is_ipv4() {
-            AddressFamily::INET
-        } else {
-            AddressFamily::INET6
-        };
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let socket = net::socket_with(family, SocketType::STREAM, flags, None)?;
+        let socket = unconnected(address)?;
         sockopt::set_tcp_nodelay(&socket, true)?;
         match net::connect(&socket, &address) {
             Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(Self(socket)),
@@ -94,6 +88,17 @@ impl Socket {
         // The peer may be gone, which is as good.
         let _ = net::shutdown(&self.0, Shutdown::Write);
     }
+}
+
+/// A stream socket of the family of `address`, neither bound nor connected: non-blocking, closed on exec.
+pub(super) fn unconnected(address: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    Ok(net::socket_with(family, SocketType::STREAM, flags, None)?)
 }
 
 impl AsFd for Socket {
