@@ -167,7 +167,7 @@ impl Shared {
     #[must_use]
     pub fn figures(&self) -> Figures {
         let threads = self.threads.lock().clone();
-        let not_ready_because = self.not_ready_because(threads.as_ref());
+        let not_ready_because = self.reason_not_ready(threads.as_ref());
         let mut figures = Figures {
             version: env!("CARGO_PKG_VERSION"),
             uptime_s: self.clock.now().since(self.started).as_secs_f64(),
@@ -184,7 +184,14 @@ impl Shared {
         figures
     }
 
-    fn not_ready_because(&self, threads: Option<&Threads>) -> Option<&'static str> {
+    /// Why the server does not take metrics now, when it does not.
+    #[must_use]
+    pub fn not_ready_because(&self) -> Option<&'static str> {
+        let threads = self.threads.lock().clone();
+        self.reason_not_ready(threads.as_ref())
+    }
+
+    fn reason_not_ready(&self, threads: Option<&Threads>) -> Option<&'static str> {
         match threads {
             _ if self.stopping.is_requested() => Some("stopping"),
             None => Some("starting"),

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::monitor::{QUANTILES, Summary};
 
+use super::Shared;
 use super::reply::{self, Form};
 use super::routes::Page;
 
@@ -111,11 +112,12 @@ impl Figures {
     }
 }
 
-/// Writes a page; answers with the status.
-pub fn write(page: Page, figures: &Figures, form: Form, out: &mut Vec<u8>) -> u16 {
+/// Writes a page about `shared`; answers with the status. Only the statistics gather the figures, so that a
+/// probe of health or readiness costs no walk over the clients and the rings.
+pub fn write(page: Page, shared: &Shared, form: Form, out: &mut Vec<u8>) -> u16 {
     match page {
         Page::Health => reply::page(reply::JSON, b"{\"status\":\"ok\"}", form, out),
-        Page::Ready => match figures.not_ready_because {
+        Page::Ready => match shared.not_ready_because() {
             None => reply::page(reply::JSON, b"{\"status\":\"ready\"}", form, out),
             Some(reason) => {
                 let body = format!("{{\"status\":\"not ready\",\"reason\":\"{reason}\"}}");
@@ -123,12 +125,12 @@ pub fn write(page: Page, figures: &Figures, form: Form, out: &mut Vec<u8>) -> u1
             }
         },
         Page::Stats => {
-            let mut body = serde_json::to_vec(figures).unwrap_or_default();
+            let mut body = serde_json::to_vec(&shared.figures()).unwrap_or_default();
             body.push(b'\n');
             reply::page(reply::JSON, &body, form, out)
         }
         Page::Exposition => {
-            let body = exposition(figures);
+            let body = exposition(&shared.figures());
             reply::page(
                 "text/plain; version=0.0.4; charset=utf-8",
                 body.as_bytes(),

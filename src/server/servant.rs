@@ -338,9 +338,8 @@ impl Servant {
                 Err(refusal) => refuse(turn, arrived, Endpoint::Ingest, &refusal, form),
             },
             Route::Read(page) => {
-                let figures = self.shared.figures();
                 turn.reply(arrived, route.endpoint(), |out| {
-                    pages::write(page, &figures, form, out)
+                    pages::write(page, &self.shared, form, out)
                 });
             }
             Route::Options(allow) => {
