@@ -23,6 +23,8 @@
 
 pub mod record;
 
+pub mod segment;
+
 pub mod queue;
 
 pub mod fs;
@@ -47,7 +49,7 @@ use std::path::PathBuf;
 use writer::{Progress, Writer};
 
 /// The file with the lines, in the log's directory.
-pub const FILE_NAME: &str = "metrics.jsonl";
+pub const FILE_NAME: &str = segment::ACTIVE_NAME;
 
 /// The file whose lock says that the directory is in use.
 pub const LOCK_NAME: &str = "metrics.lock";
