@@ -130,6 +130,7 @@ impl<'a> Arbitrary<'a> for Life {
                     changes: u.int_in_range(0..=12)?,
                     bytes: u.int_in_range(0..=60)?,
                     zeros: *u.choose(&[0, 0, 1, 70])?,
+                    names: u.int_in_range(0..=6)?,
                 }),
             },
         })
@@ -470,6 +471,7 @@ impl Subject {
             let lock = disk.lock(Path::new("data/lock"))?;
             let mut file = disk.open_append(&path())?;
             let recovery = recovery::recover(&mut file)?;
+            disk.sync_directory(Path::new("data"))?;
             return Ok(Self::Steps(Box::new(Steps {
                 queue: Queue::new(plan.queue_bytes_max, plan.queue_batches_max),
                 writer: Writer::new(file, lock, recovery, 0),

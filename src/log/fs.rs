@@ -4,12 +4,26 @@
 //! runs on [`SystemDisk`] is the one that is tested on [`simulated`](super::simulated).
 //! Leaves to the caller: short writes, and the decision what an error means.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use crate::clock::WallTime;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+use std::fs::{File, FileTimes, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
-/// A place for files.
-pub trait Filesystem {
+/// What a directory knows of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Details {
+    /// Its length.
+    pub bytes: u64,
+    /// When its content changed last, or what [`LogFile::set_last_modified`] said.
+    pub modified: WallTime,
+}
+
+/// A place for files. A clone is the same place.
+pub trait Filesystem: Clone + Send + 'static {
     /// A file open for appending.
     type File: LogFile + Send + 'static;
     /// A lock held; dropping it, or the end of the process however it comes, releases it.
@@ -38,6 +52,38 @@ pub trait Filesystem {
     /// # Errors
     /// The system's.
     fn open_append(&self, path: &Path) -> io::Result<Self::File>;
+
+    /// Opens `path`, which has to be there, for reading only.
+    ///
+    /// # Errors
+    /// `NotFound` when it is not there; otherwise the system's.
+    fn open_read(&self, path: &Path) -> io::Result<Self::File>;
+
+    /// Gives the file `from` the name `to`, which no file may have. It is durable after
+    /// [`Filesystem::sync_directory`]; a power cut before finds it under either name.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when there is a file `to`; otherwise the system's. Nothing was done then.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes the file `path`. It is durable after [`Filesystem::sync_directory`].
+    ///
+    /// # Errors
+    /// The system's; the file is there as it was.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Calls `each` with the name of everything in `directory`, in no order; a name that is not UTF-8 is
+    /// left out. What changes meanwhile may be seen or not.
+    ///
+    /// # Errors
+    /// The system's; some names were seen then.
+    fn list(&self, directory: &Path, each: &mut dyn FnMut(&str)) -> io::Result<()>;
+
+    /// Length and time of `path`.
+    ///
+    /// # Errors
+    /// `NotFound` when it is not there; otherwise the system's.
+    fn details(&self, path: &Path) -> io::Result<Details>;
 }
 
 /// An append-only file that can be cut.
@@ -72,6 +118,12 @@ pub trait LogFile {
     /// The system's; then nobody knows what is durable, and asking again does not help: the system may
     /// have dropped what it could not write.
     fn sync(&mut self) -> io::Result<()>;
+
+    /// Says when its content changed last.
+    ///
+    /// # Errors
+    /// The system's.
+    fn set_last_modified(&mut self, modified: WallTime) -> io::Result<()>;
 }
 
 /// The operating system's filesystem.
@@ -112,6 +164,45 @@ impl Filesystem for SystemDisk {
     fn open_append(&self, path: &Path) -> io::Result<File> {
         OpenOptions::new().read(true).append(true).create(true).open(path)
     }
+
+    fn open_read(&self, path: &Path) -> io::Result<File> {
+        File::open(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // A filesystem that cannot do both in one step. Nobody else makes files here: we hold the lock.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                if to.try_exists()? {
+                    return Err(io::ErrorKind::AlreadyExists.into());
+                }
+                std::fs::rename(from, to)
+            }
+            result => Ok(result?),
+        }
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn list(&self, directory: &Path, each: &mut dyn FnMut(&str)) -> io::Result<()> {
+        for entry in std::fs::read_dir(directory)? {
+            if let Some(name) = entry?.file_name().to_str() {
+                each(name);
+            }
+        }
+        Ok(())
+    }
+
+    fn details(&self, path: &Path) -> io::Result<Details> {
+        let metadata = std::fs::metadata(path)?;
+        let millis = metadata.mtime().saturating_mul(1000) + metadata.mtime_nsec() / 1_000_000;
+        Ok(Details {
+            bytes: metadata.len(),
+            modified: WallTime::from_epoch_millis(millis),
+        })
+    }
 }
 
 impl LogFile for File {
@@ -134,5 +225,41 @@ impl LogFile for File {
 
     fn sync(&mut self) -> io::Result<()> {
         self.sync_data()
+    }
+
+    fn set_last_modified(&mut self, modified: WallTime) -> io::Result<()> {
+        let millis = u64::try_from(modified.epoch_millis()).map_err(|_| io::ErrorKind::InvalidInput)?;
+        self.set_times(FileTimes::new().set_modified(UNIX_EPOCH + Duration::from_millis(millis)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_systems_disk_does_what_the_trait_says() {
+        let root = std::env::temp_dir().join(format!("metricstream-fs-{}", std::process::id()));
+        let disk = SystemDisk;
+        disk.create_directory(&root).unwrap();
+        let [a, b] = ["a", "b"].map(|name| root.join(name));
+        disk.open_append(&a).unwrap().append(b"one").unwrap();
+        disk.open_append(&b).unwrap();
+        assert_eq!(
+            disk.rename(&a, &b).unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
+        assert_eq!(disk.details(&a).unwrap().bytes, 3, "nothing was done");
+        disk.remove(&b).unwrap();
+        disk.rename(&a, &b).unwrap();
+        disk.sync_directory(&root).unwrap();
+        assert_eq!(disk.open_read(&a).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let modified = WallTime::from_epoch_millis(1_000_000_000_123);
+        disk.open_append(&b).unwrap().set_last_modified(modified).unwrap();
+        assert_eq!(disk.details(&b).unwrap(), Details { bytes: 3, modified });
+        let mut names = Vec::new();
+        disk.list(&root, &mut |name| names.push(name.to_owned())).unwrap();
+        assert_eq!(names, ["b"]);
+        std::fs::remove_dir_all(root).unwrap();
     }
 }

@@ -5,11 +5,15 @@
 //! asks the fault plan first, so a write can be short, fail with any error, find no space, or be the last
 //! thing the process did; a sync can fail, and then what was unsynced is lost to the disk for ever, whatever
 //! later syncs of that process say (as Linux drops pages it could not write; what it reports to the next
-//! process is simulated at its best). Everything is a function of the plan: no clock, no randomness. Works
-//! under loom and shuttle.
-//! Leaves to the caller: the plan, and to open a log again after a crash.
+//! process is simulated at its best). The same holds of names: a file made, renamed or removed is so on the
+//! disk after the directory was flushed, and a power cut before leaves the first few of these changes, in
+//! their order, as many as it is told (what a journal does). Everything is a function of the plan: no clock,
+//! no randomness. Works under loom and shuttle.
+//! Leaves to the caller: the plan, and to open a log again after a crash. Directories are only prefixes of
+//! paths: there is one set of names, and flushing any directory flushes all of it.
 
-use crate::log::fs::{Filesystem, LogFile};
+use crate::clock::WallTime;
+use crate::log::fs::{Details, Filesystem, LogFile};
 use crate::sync::shim::{Arc, Mutex};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,7 +23,7 @@ use std::path::{Path, PathBuf};
 /// What the log asks of the disk, as the plan sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Create or flush a directory, take a lock, open or measure a file.
+    /// Create a directory, take a lock, open or measure a file, say when it was modified.
     Open,
     /// Read.
     Read,
@@ -29,6 +33,14 @@ pub enum Request {
     Truncate,
     /// Make a file durable.
     Sync,
+    /// Give a file another name.
+    Rename,
+    /// Remove a file.
+    Remove,
+    /// List a directory.
+    List,
+    /// Make the names of a directory durable.
+    SyncDirectory,
 }
 
 /// What happens to a request.
@@ -55,7 +67,7 @@ pub struct SimulatedDisk {
 #[derive(Debug)]
 pub struct SimulatedFile {
     disk: Arc<Mutex<Disk>>,
-    path: PathBuf,
+    file: FileId,
     process: u64,
 }
 
@@ -67,8 +79,14 @@ pub struct SimulatedLock {
     process: u64,
 }
 
+/// Which file, whatever its name.
+type FileId = u64;
+
 struct Disk {
-    files: BTreeMap<PathBuf, Image>,
+    files: BTreeMap<FileId, Image>,
+    names: Names,
+    files_made: FileId,
+    now: WallTime,
     locked: BTreeSet<PathBuf>,
     /// Counts restarts: handles of an earlier process fail.
     process: u64,
@@ -80,7 +98,27 @@ struct Disk {
 }
 
 #[derive(Default)]
+struct Names {
+    /// What a process sees.
+    volatile: BTreeMap<PathBuf, FileId>,
+    /// What a power cut leaves for certain.
+    durable: BTreeMap<PathBuf, FileId>,
+    /// What was done since; any number of the first of these may be on the disk too.
+    unsynced: Vec<NameChange>,
+    /// A flush failed: no change before it or after reaches the disk any more.
+    lost: bool,
+}
+
+#[derive(Clone)]
+enum NameChange {
+    Make(PathBuf, FileId),
+    Rename(PathBuf, PathBuf),
+    Remove(PathBuf),
+}
+
+#[derive(Default)]
 struct Image {
+    modified: WallTime,
     /// What readers see.
     volatile: Vec<u8>,
     /// What a power cut leaves for certain.
@@ -105,6 +143,8 @@ pub struct Survival {
     pub bytes: usize,
     /// After them the file is so many zeros longer: it had grown, and the data had not followed.
     pub zeros: usize,
+    /// So many of the changes of names that were not flushed, in their order, had reached the disk.
+    pub names: usize,
 }
 
 impl SimulatedDisk {
@@ -119,6 +159,9 @@ impl SimulatedDisk {
         Self {
             disk: Arc::new(Mutex::new(Disk {
                 files: BTreeMap::new(),
+                names: Names::default(),
+                files_made: 0,
+                now: WallTime::default(),
                 locked: BTreeSet::new(),
                 process: 0,
                 dead: false,
@@ -139,6 +182,17 @@ impl SimulatedDisk {
         self.disk.lock().space_bytes = bytes;
     }
 
+    /// What is modified from now on is modified at `now`.
+    pub fn set_time(&self, now: WallTime) {
+        self.disk.lock().now = now;
+    }
+
+    /// The paths of all files, in order.
+    #[must_use]
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.disk.lock().names.volatile.keys().cloned().collect()
+    }
+
     /// Requests so far.
     #[must_use]
     pub fn requests(&self) -> u64 {
@@ -154,22 +208,24 @@ impl SimulatedDisk {
     /// What a reader sees of `path`; empty when there is no such file.
     #[must_use]
     pub fn content(&self, path: &Path) -> Vec<u8> {
-        self.disk
-            .lock()
-            .files
-            .get(path)
+        let mut disk = self.disk.lock();
+        disk.image(path)
             .map(|image| image.volatile.clone())
             .unwrap_or_default()
     }
 
     /// Puts a file there, durable at once.
     pub fn put(&self, path: &Path, content: &[u8]) {
+        let mut disk = self.disk.lock();
         let image = Image {
+            modified: disk.now,
             volatile: content.to_vec(),
             durable: content.to_vec(),
             ..Image::default()
         };
-        self.disk.lock().files.insert(path.to_owned(), image);
+        let file = disk.make(image);
+        disk.names.volatile.insert(path.to_owned(), file);
+        disk.names.durable.insert(path.to_owned(), file);
     }
 
     /// The process ends now (`kill -9`): its handles fail from here on.
@@ -184,17 +240,21 @@ impl SimulatedDisk {
         disk.process += 1;
         disk.dead = false;
         disk.locked.clear();
+        disk.names.lost = false;
         for image in disk.files.values_mut() {
             image.lost = false;
         }
     }
 
-    /// The power failed and the machine is up again: of each file there is what `survival` says, and a new
-    /// process begins.
+    /// The power failed and the machine is up again: of each file, and of the names, there is what
+    /// `survival` says, and a new process begins.
     pub fn cut_power(&self, survival: Survival) {
-        for image in self.disk.lock().files.values_mut() {
+        let mut disk = self.disk.lock();
+        disk.names.cut_power(survival);
+        for image in disk.files.values_mut() {
             image.cut_power(survival);
         }
+        drop(disk);
         self.restart();
     }
 }
@@ -202,6 +262,47 @@ impl SimulatedDisk {
 impl Default for SimulatedDisk {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl Names {
+    fn change(&mut self, change: NameChange) {
+        change.clone().apply(&mut self.volatile);
+        self.unsynced.push(change);
+    }
+
+    fn sync(&mut self) {
+        if !self.lost {
+            self.durable.clone_from(&self.volatile);
+            self.unsynced.clear();
+        }
+    }
+
+    fn cut_power(&mut self, survival: Survival) {
+        let kept = if self.lost { 0 } else { survival.names };
+        let mut names = std::mem::take(&mut self.durable);
+        for change in self.unsynced.drain(..).take(kept) {
+            change.apply(&mut names);
+        }
+        *self = Self {
+            durable: names.clone(),
+            volatile: names,
+            ..Self::default()
+        };
+    }
+}
+
+impl NameChange {
+    fn apply(self, names: &mut BTreeMap<PathBuf, FileId>) {
+        match self {
+            Self::Make(path, file) => drop(names.insert(path, file)),
+            Self::Remove(path) => drop(names.remove(&path)),
+            Self::Rename(from, to) => {
+                if let Some(file) = names.remove(&from) {
+                    names.insert(to, file);
+                }
+            }
+        }
     }
 }
 
@@ -244,6 +345,7 @@ impl Image {
             }
         }
         *self = Self {
+            modified: self.modified,
             durable: image.clone(),
             volatile: image,
             ..Self::default()
@@ -252,6 +354,21 @@ impl Image {
 }
 
 impl Disk {
+    fn make(&mut self, image: Image) -> FileId {
+        self.files_made += 1;
+        self.files.insert(self.files_made, image);
+        self.files_made
+    }
+
+    fn image(&mut self, path: &Path) -> io::Result<&mut Image> {
+        let file = *self.names.volatile.get(path).ok_or(io::ErrorKind::NotFound)?;
+        self.file(file)
+    }
+
+    fn file(&mut self, file: FileId) -> io::Result<&mut Image> {
+        Ok(self.files.get_mut(&file).ok_or(io::ErrorKind::NotFound)?)
+    }
+
     /// Asks the plan; the fault is none or short when the request goes on.
     fn request(&mut self, process: u64, request: Request) -> io::Result<Fault> {
         if self.dead || process != self.process {
@@ -270,9 +387,10 @@ impl Disk {
         io::Error::other("the process ended here")
     }
 
-    fn append(&mut self, process: u64, path: &Path, bytes: &[u8]) -> io::Result<usize> {
+    fn append(&mut self, process: u64, file: FileId, bytes: &[u8]) -> io::Result<usize> {
         let fault = self.request(process, Request::Append(bytes.len()))?;
-        let used: usize = self.files.values().map(|image| image.volatile.len()).sum();
+        let named = self.names.volatile.values();
+        let used: usize = named.map(|file| self.files[file].volatile.len()).sum();
         let space = self
             .space_bytes
             .map_or(usize::MAX, |space| space.saturating_sub(used));
@@ -282,9 +400,11 @@ impl Disk {
             Fault::None | Fault::Error(_) => bytes.len(),
         };
         let count = wanted.min(space);
-        let image = self.files.get_mut(path).ok_or(io::ErrorKind::NotFound)?;
+        let now = self.now;
         if count > 0 {
+            let image = self.file(file)?;
             image.append(&bytes[..count]);
+            image.modified = now;
         }
         match fault {
             Fault::Crash(_) => Err(self.die()),
@@ -293,21 +413,39 @@ impl Disk {
         }
     }
 
-    fn sync(&mut self, process: u64, path: &Path) -> io::Result<()> {
+    fn sync(&mut self, process: u64, file: FileId) -> io::Result<()> {
         let alive = !self.dead && process == self.process;
-        let asked = self.request(process, Request::Sync);
-        let image = self.files.get_mut(path).ok_or(io::ErrorKind::NotFound)?;
-        match asked {
+        match self.request(process, Request::Sync) {
             Ok(_) => {
-                image.sync();
+                self.file(file)?.sync();
                 Ok(())
             }
             Err(error) => {
-                // A signal interrupts before anything was tried.
-                image.lost |= alive && !self.dead && error.kind() != io::ErrorKind::Interrupted;
+                let lost = alive && self.loses(&error);
+                self.file(file)?.lost |= lost;
                 Err(error)
             }
         }
+    }
+
+    fn sync_names(&mut self) -> io::Result<()> {
+        let alive = !self.dead;
+        match self.request(self.process, Request::SyncDirectory) {
+            Ok(_) => {
+                self.names.sync();
+                Ok(())
+            }
+            Err(error) => {
+                self.names.lost |= alive && self.loses(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether a flush that failed with `error` lost what was to be flushed: a signal interrupts before
+    /// anything was tried, and a crash is a process that never learnt how it went.
+    fn loses(&self, error: &io::Error) -> bool {
+        !self.dead && error.kind() != io::ErrorKind::Interrupted
     }
 }
 
@@ -321,9 +459,8 @@ impl Filesystem for SimulatedDisk {
         disk.request(process, Request::Open).map(drop)
     }
 
-    fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        // The simulated directory is durable at once: a log has one file, made before anything is promised.
-        self.create_directory(path)
+    fn sync_directory(&self, _path: &Path) -> io::Result<()> {
+        self.disk.lock().sync_names()
     }
 
     fn lock(&self, path: &Path) -> io::Result<SimulatedLock> {
@@ -344,11 +481,82 @@ impl Filesystem for SimulatedDisk {
         let mut disk = self.disk.lock();
         let process = disk.process;
         disk.request(process, Request::Open)?;
-        disk.files.entry(path.to_owned()).or_default();
+        let there = disk.names.volatile.get(path).copied();
+        let file = there.unwrap_or_else(|| {
+            let modified = disk.now;
+            let file = disk.make(Image {
+                modified,
+                ..Image::default()
+            });
+            disk.names.change(NameChange::Make(path.to_owned(), file));
+            file
+        });
         Ok(SimulatedFile {
             disk: Arc::clone(&self.disk),
-            path: path.to_owned(),
+            file,
             process,
+        })
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<SimulatedFile> {
+        let mut disk = self.disk.lock();
+        let process = disk.process;
+        disk.request(process, Request::Open)?;
+        let file = *disk.names.volatile.get(path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(SimulatedFile {
+            disk: Arc::clone(&self.disk),
+            file,
+            process,
+        })
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut disk = self.disk.lock();
+        let process = disk.process;
+        disk.request(process, Request::Rename)?;
+        disk.image(from)?;
+        if disk.names.volatile.contains_key(to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        disk.names
+            .change(NameChange::Rename(from.to_owned(), to.to_owned()));
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.disk.lock();
+        let process = disk.process;
+        disk.request(process, Request::Remove)?;
+        disk.image(path)?;
+        disk.names.change(NameChange::Remove(path.to_owned()));
+        Ok(())
+    }
+
+    fn list(&self, directory: &Path, each: &mut dyn FnMut(&str)) -> io::Result<()> {
+        let mut disk = self.disk.lock();
+        let process = disk.process;
+        disk.request(process, Request::List)?;
+        let inside = disk
+            .names
+            .volatile
+            .keys()
+            .filter(|path| path.parent() == Some(directory));
+        let names: Vec<_> = inside
+            .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
+            .collect();
+        drop(disk);
+        names.iter().for_each(|name| each(name));
+        Ok(())
+    }
+
+    fn details(&self, path: &Path) -> io::Result<Details> {
+        let mut disk = self.disk.lock();
+        let process = disk.process;
+        disk.request(process, Request::Open)?;
+        let image = disk.image(path)?;
+        Ok(Details {
+            bytes: image.volatile.len() as u64,
+            modified: image.modified,
         })
     }
 }
@@ -357,14 +565,14 @@ impl LogFile for SimulatedFile {
     fn size_bytes(&mut self) -> io::Result<u64> {
         let mut disk = self.disk.lock();
         disk.request(self.process, Request::Open)?;
-        let image = disk.files.get(&self.path).ok_or(io::ErrorKind::NotFound)?;
+        let image = disk.file(self.file)?;
         Ok(image.volatile.len() as u64)
     }
 
     fn read_exact_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let mut disk = self.disk.lock();
         disk.request(self.process, Request::Read)?;
-        let image = disk.files.get(&self.path).ok_or(io::ErrorKind::NotFound)?;
+        let image = disk.file(self.file)?;
         let offset = usize::try_from(offset).map_err(|_| io::ErrorKind::UnexpectedEof)?;
         let bytes = image
             .volatile
@@ -376,19 +584,28 @@ impl LogFile for SimulatedFile {
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.disk.lock().append(self.process, &self.path, bytes)
+        self.disk.lock().append(self.process, self.file, bytes)
     }
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {
         let mut disk = self.disk.lock();
         disk.request(self.process, Request::Truncate)?;
-        let image = disk.files.get_mut(&self.path).ok_or(io::ErrorKind::NotFound)?;
+        let now = disk.now;
+        let image = disk.file(self.file)?;
         image.truncate(usize::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?);
+        image.modified = now;
         Ok(())
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.disk.lock().sync(self.process, &self.path)
+        self.disk.lock().sync(self.process, self.file)
+    }
+
+    fn set_last_modified(&mut self, modified: WallTime) -> io::Result<()> {
+        let mut disk = self.disk.lock();
+        disk.request(self.process, Request::Open)?;
+        disk.file(self.file)?.modified = modified;
+        Ok(())
     }
 }
 
@@ -404,9 +621,10 @@ impl Drop for SimulatedLock {
 impl fmt::Debug for Disk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let files = self
-            .files
+            .names
+            .volatile
             .iter()
-            .map(|(path, image)| (path, image.volatile.len()));
+            .map(|(path, file)| (path, self.files[file].volatile.len()));
         f.debug_map().entries(files).finish()
     }
 }
@@ -442,10 +660,12 @@ mod tests {
             file.truncate(3).unwrap();
             file.append(b"ef").unwrap();
             assert_eq!(content(&disk), b"abcef");
+            disk.sync_directory(Path::new("")).unwrap();
             disk.cut_power(Survival {
                 changes,
                 bytes,
                 zeros,
+                names: 0,
             });
             assert_eq!(content(&disk), left);
             assert!(file.append(b"x").is_err(), "the handle died with the machine");
@@ -470,8 +690,69 @@ mod tests {
             changes: 9,
             bytes: 9,
             zeros: 0,
+            names: 9,
         });
         assert_eq!(content(&disk), b"");
+        assert_eq!(disk.paths(), [Path::new(PATH)], "the name is another matter");
+    }
+
+    #[test]
+    fn a_power_cut_keeps_the_names_that_were_flushed_and_as_many_more_as_it_is_told() {
+        for (names, left) in [(0, &["a"][..]), (1, &["b"]), (2, &["b", "c"]), (9, &["b"])] {
+            let disk = SimulatedDisk::new();
+            let [a, b, c] = ["a", "b", "c"].map(Path::new);
+            let mut file = disk.open_append(a).unwrap();
+            disk.sync_directory(Path::new("")).unwrap();
+            file.append(b"x").unwrap();
+            file.sync().unwrap();
+            disk.rename(a, b).unwrap();
+            file.append(b"y").unwrap();
+            disk.open_append(c).unwrap();
+            assert_eq!(
+                disk.rename(b, c).unwrap_err().kind(),
+                io::ErrorKind::AlreadyExists
+            );
+            assert_eq!(disk.content(b), b"xy", "a handle keeps to its file");
+            disk.remove(c).unwrap();
+            assert_eq!(disk.open_read(c).unwrap_err().kind(), io::ErrorKind::NotFound);
+            disk.cut_power(Survival {
+                names,
+                ..Survival::default()
+            });
+            assert_eq!(disk.paths(), left.iter().map(Path::new).collect::<Vec<_>>());
+            assert_eq!(disk.content(&disk.paths()[0]), b"x");
+        }
+    }
+
+    #[test]
+    fn after_a_failed_flush_of_the_directory_a_later_one_saves_nothing() {
+        let disk = SimulatedDisk::with_plan(|request| match request {
+            Request::SyncDirectory => Fault::Error(io::ErrorKind::Other),
+            _ => Fault::None,
+        });
+        open(&disk);
+        disk.sync_directory(Path::new("")).unwrap_err();
+        disk.set_plan(|_| Fault::None);
+        disk.sync_directory(Path::new("")).unwrap();
+        disk.cut_power(Survival {
+            names: 9,
+            ..Survival::default()
+        });
+        assert!(disk.paths().is_empty());
+    }
+
+    #[test]
+    fn a_file_knows_when_it_was_modified() {
+        let disk = SimulatedDisk::new();
+        let at = WallTime::from_epoch_millis;
+        disk.set_time(at(5));
+        let mut file = open(&disk);
+        disk.set_time(at(7));
+        file.append(b"ab").unwrap();
+        let details = disk.details(Path::new(PATH)).unwrap();
+        assert_eq!((details.bytes, details.modified), (2, at(7)));
+        file.set_last_modified(at(1)).unwrap();
+        assert_eq!(disk.details(Path::new(PATH)).unwrap().modified, at(1));
     }
 
     #[test]
