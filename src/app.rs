@@ -17,10 +17,12 @@ use crate::config::{AckLevel, Config};
 use crate::http;
 use crate::ingest::Ingest;
 use crate::limits;
-use crate::log::{self, fs::SystemDisk};
+use crate::log;
+use crate::log::fs::{Filesystem, SystemDisk};
+use crate::log::recovery::Recovery;
 use crate::metric;
-use crate::monitor::Monitor;
-use crate::net::{Listener, raise_open_files_limit};
+use crate::monitor::{Monitor, Recorder};
+use crate::net::{Listener, Poller, raise_open_files_limit};
 use crate::server::reactor::{Reactor, Stopped, Workers};
 use crate::server::servant::{Log, Sender, Servant};
 use crate::server::turn::Outcome;
@@ -34,16 +36,35 @@ use crate::sync::thread_pool::ThreadPool;
 /// Descriptors besides connections: the log, the poller, standard streams, libraries.
 const OTHER_FILES: u64 = 64;
 
+/// What a server stands on: the machine's clock, sockets and disk, or the simulation's.
+#[derive(Debug)]
+pub struct Platform<F> {
+    /// The clocks.
+    pub clock: SystemClock,
+    /// Bound and listening.
+    pub listener: Listener,
+    /// An empty set.
+    pub poller: Poller,
+    /// Where the log is kept.
+    pub disk: F,
+}
+
 /// A running server.
 #[derive(Debug)]
 pub struct App {
+    threads: Running,
+    reactor: JoinHandle<Stopped>,
+    address: SocketAddr,
+}
+
+/// What runs behind the reactor.
+#[derive(Debug)]
+struct Running {
     shared: Arc<Shared>,
     workers: Arc<Workers>,
     log: Arc<Log>,
-    reactor: JoinHandle<Stopped>,
     housekeeper: JoinHandle<()>,
     housekeeping_stop: Arc<Stop>,
-    address: SocketAddr,
 }
 
 /// Why a server does not start.
@@ -96,55 +117,110 @@ pub struct StopReport {
 }
 
 impl App {
-    /// Starts everything: listener, log, workers, reactor.
+    /// Starts everything on this machine: listener, log, workers, reactor.
     ///
     /// # Errors
     /// [`StartError`]; what had been started is stopped again.
     pub fn start(config: &Config) -> Result<Self, StartError> {
         warn_of_few_files(config);
-        let authenticator = authenticator(config)?;
         let listener = Listener::bind(config.listen).map_err(|source| StartError::Listen {
             address: config.listen,
             source,
         })?;
+        let platform = Platform {
+            clock: SystemClock::new(),
+            listener,
+            poller: Poller::new()?,
+            disk: SystemDisk,
+        };
+        Self::start_on(config, platform)
+    }
+
+    /// Starts everything on `platform`: log, workers, reactor. `config.listen` is what the listener of
+    /// `platform` was bound to; nothing here looks at it.
+    ///
+    /// # Errors
+    /// [`StartError`]; what had been started is stopped again.
+    pub fn start_on<F: Filesystem>(config: &Config, platform: Platform<F>) -> Result<Self, StartError> {
+        let Platform {
+            clock,
+            listener,
+            poller,
+            disk,
+        } = platform;
+        let authenticator = authenticator(config)?;
         let address = listener.address();
         let stats = Arc::new(Stats::default());
         // The workers, the reactor and the log's writer answer requests.
         let (monitor, mut recorders) = Monitor::new(config.workers + 2, &stats);
-        let shared = Arc::new(Shared::new(
-            bounds(config),
-            ingest(config, authenticator),
-            monitor,
-            stats,
-        )?);
+        let ingest = ingest(config, authenticator);
+        let shared = Shared::new(bounds(config), clock, poller, ingest, monitor, stats);
+        let shared = Arc::new(shared);
         let mut recorder = move || recorders.pop().expect("one for each thread that answers");
-        let log = Arc::new(open_log(
-            config,
-            shared.clock,
-            Sender::new(Arc::clone(&shared), recorder()),
-        )?);
-        let log::recovery::Recovery {
-            cut_bytes,
-            file_bytes,
-        } = log.recovery();
-        if cut_bytes > 0 {
-            tracing::warn!(
-                cut_bytes,
-                file_bytes,
-                "cut off a torn last line, which was never acknowledged"
-            );
-        }
+        let sender = Sender::new(Arc::clone(&shared), recorder());
+        let log = Arc::new(open_log(config, &disk, clock, sender)?);
+        tell_of_recovery(log.recovery());
         let servants = (0..config.workers)
             .map(|_| Servant::new(Arc::clone(&shared), Arc::clone(&log), recorder()))
             .collect();
+        let threads = Running::start(config, shared, log, servants)?;
+        match threads.start_reactor(recorder(), listener) {
+            Ok(reactor) => Ok(Self {
+                threads,
+                reactor,
+                address,
+            }),
+            Err(error) => {
+                threads.stop();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// The address in force.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What the threads share: for those who look on, such as tests.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.threads.shared
+    }
+
+    /// The log, for those who look on.
+    #[must_use]
+    pub fn log(&self) -> &Arc<Log> {
+        &self.threads.log
+    }
+
+    /// Stops in the reverse order of starting.
+    #[must_use]
+    pub fn stop(self) -> StopReport {
+        let Self { threads, reactor, .. } = self;
+        threads.shared.stopping.request();
+        threads.shared.poller.wake();
+        let stopped = reactor.join().unwrap_or(Stopped { connections_cut: 0 });
+        let (shared, log) = (Arc::clone(&threads.shared), Arc::clone(&threads.log));
+        let connections_cut = stopped.connections_cut + threads.stop();
+        StopReport {
+            connections_cut,
+            metrics_acknowledged: shared.stats.metrics_acknowledged.get(),
+            log_complete: !matches!(log.status().refusing, Some(log::Refusal::Poisoned(_))),
+        }
+    }
+}
+
+impl Running {
+    /// Starts the workers and the housekeeper.
+    fn start(
+        config: &Config,
+        shared: Arc<Shared>,
+        log: Arc<Log>,
+        servants: Vec<Servant>,
+    ) -> io::Result<Self> {
         let workers = Arc::new(ThreadPool::start("worker", servants, config.queue_jobs_max)?);
-        *shared.threads.lock() = Some(Threads {
-            workers: Arc::clone(&workers),
-            log: Arc::clone(&log),
-        });
-        let servant = Servant::shedding(Arc::clone(&shared), Arc::clone(&log), recorder());
-        let reactor = Reactor::new(Arc::clone(&shared), Arc::clone(&workers), servant, listener)?;
-        let reactor = thread::spawn("reactor", move || reactor.run())?;
         let housekeeping_stop = Arc::new(Stop::new());
         let housekeeper = {
             let (shared, log, stop) = (
@@ -154,40 +230,39 @@ impl App {
             );
             thread::spawn("housekeeper", move || keep_house(&shared, &log, &stop))?
         };
+        *shared.threads.lock() = Some(Threads {
+            workers: Arc::clone(&workers),
+            log: Arc::clone(&log),
+        });
         Ok(Self {
             shared,
             workers,
             log,
-            reactor,
             housekeeper,
             housekeeping_stop,
-            address,
         })
     }
 
-    /// The address in force.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    fn start_reactor(&self, recorder: Recorder, listener: Listener) -> io::Result<JoinHandle<Stopped>> {
+        let (shared, log) = (Arc::clone(&self.shared), Arc::clone(&self.log));
+        let servant = Servant::shedding(Arc::clone(&shared), log, recorder);
+        let reactor = Reactor::new(shared, Arc::clone(&self.workers), servant, listener)?;
+        thread::spawn("reactor", move || reactor.run())
     }
 
-    /// Stops in the reverse order of starting.
-    #[must_use]
-    pub fn stop(self) -> StopReport {
-        self.shared.stopping.request();
-        self.shared.poller.wake();
-        let stopped = self.reactor.join().unwrap_or(Stopped { connections_cut: 0 });
+    /// Drains the workers, then the log, and ends the housekeeper, once the reactor is gone. Answers with the
+    /// connections cut off: those that came to rest when nobody could wait for their clients any more.
+    fn stop(self) -> usize {
         self.workers.drain();
         self.log.drain();
+        let mut connections_cut = 0;
+        // A connection left in the table would keep itself alive: its lease holds the table.
+        self.shared.table.take_each(|_| true, |_| connections_cut += 1);
         self.housekeeping_stop.request();
         // It has no result; a panic of it was reported when it happened.
         let _ = self.housekeeper.join();
         *self.shared.threads.lock() = None;
-        StopReport {
-            connections_cut: stopped.connections_cut,
-            metrics_acknowledged: self.shared.stats.metrics_acknowledged.get(),
-            log_complete: !matches!(self.log.status().refusing, Some(log::Refusal::Poisoned(_))),
-        }
+        connections_cut
     }
 }
 
@@ -248,6 +323,20 @@ impl Told {
             tracing::warn!(refused = more, "overloaded: refused with 503 in the last second");
             self.refused = refused;
         }
+    }
+}
+
+fn tell_of_recovery(recovery: Recovery) {
+    let Recovery {
+        cut_bytes,
+        file_bytes,
+    } = recovery;
+    if cut_bytes > 0 {
+        tracing::warn!(
+            cut_bytes,
+            file_bytes,
+            "cut off a torn last line, which was never acknowledged"
+        );
     }
 }
 
@@ -317,7 +406,12 @@ fn bounds(config: &Config) -> Bounds {
 }
 
 /// Opens the log; its writer sends the replies of what it has stored.
-fn open_log(config: &Config, clock: SystemClock, mut sender: Sender) -> Result<Log, log::OpenError> {
+fn open_log(
+    config: &Config,
+    disk: &impl Filesystem,
+    clock: SystemClock,
+    mut sender: Sender,
+) -> Result<Log, log::OpenError> {
     let settings = log::Settings {
         directory: config.data_dir.clone(),
         level: match config.ack_level {
@@ -333,5 +427,5 @@ fn open_log(config: &Config, clock: SystemClock, mut sender: Sender) -> Result<L
         log::Outcome::Written(_) => sender.deliver(connection, Outcome::Stored),
         log::Outcome::Failed(failure) => sender.deliver(connection, Outcome::Failed(failure)),
     };
-    Log::open(&SystemDisk, &settings, move || clock.now(), deliver)
+    Log::open(disk, &settings, move || clock.now(), deliver)
 }

@@ -67,11 +67,13 @@ impl WallTime {
 }
 
 /// The clocks of this machine; one per process, shared by reference.
+#[cfg(not(metricstream_shuttle))]
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
     origin: std::time::Instant,
 }
 
+#[cfg(not(metricstream_shuttle))]
 impl SystemClock {
     /// Starts a clock whose origin is now.
     #[must_use]
@@ -102,6 +104,38 @@ impl SystemClock {
                 WallTime(i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |millis| -millis))
             }
         }
+    }
+}
+
+/// The clocks of the simulation: they show the time of [`crate::sync::shim`], which only the one who runs the
+/// simulation moves.
+#[cfg(metricstream_shuttle)]
+#[derive(Clone, Copy, Debug)]
+pub struct SystemClock(());
+
+#[cfg(metricstream_shuttle)]
+impl SystemClock {
+    /// Civil time at the simulation's origin: 2026-01-02T03:04:05Z.
+    const WALL_ORIGIN: i64 = 1_767_323_045_000;
+
+    /// The simulation's clock.
+    #[must_use]
+    #[allow(clippy::new_without_default, reason = "as the machine's")]
+    pub fn new() -> Self {
+        Self(())
+    }
+
+    /// The monotonic clock.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        Instant::from_nanos(crate::sync::shim::time::now_nanos())
+    }
+
+    /// Civil time, which goes with the monotonic clock.
+    #[must_use]
+    pub fn wall(&self) -> WallTime {
+        let millis = crate::sync::shim::time::now_nanos() / 1_000_000;
+        WallTime(Self::WALL_ORIGIN.saturating_add_unsigned(millis))
     }
 }
 

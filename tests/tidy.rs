@@ -21,7 +21,8 @@ const LAYERS: [&[&str]; 6] = [
 
 /// Modules of one layer that may know another one of it: of each other's kind, or one above the other within
 /// the layer. All others of a layer stand alone.
-const ACQUAINTED: [(&str, &str); 4] = [
+const ACQUAINTED: [(&str, &str); 5] = [
+    ("clock", "sync::shim"),
     ("stats", "sync::shim"),
     ("app", "config"),
     ("cli", "app"),
@@ -29,7 +30,12 @@ const ACQUAINTED: [(&str, &str); 4] = [
 ];
 
 /// Names that macros and test hooks add to the crate root.
-const ROOT_MACROS: [(&str, &str); 1] = [("ord", "sync::shim")];
+const ROOT_MACROS: [(&str, &str); 4] = [
+    ("ord", "sync::shim"),
+    ("panic_point", "sync::shim"),
+    ("reached", "sync::shim"),
+    ("seeded", "sync::shim"),
+];
 
 /// The files with `unsafe`, each with what it is needed for.
 const UNSAFE_FILES: &[(&str, &str)] = &[

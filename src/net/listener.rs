@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::{self, SocketFlags, sockopt};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use super::{Socket, socket};
+use super::socket::{self, Socket};
 
 /// Connections the kernel completes and keeps for us before we accept them; the kernel lowers it to
 /// `net.core.somaxconn`.

@@ -5,11 +5,25 @@
 //!
 //! Linux only: readiness is epoll's, one-shot, so that a socket reported readable is reported once and then
 //! belongs to whoever took it until it is armed again.
+//!
+//! `system` is always there; the names the server uses are those of `system`, or of the simulated network
+//! when the whole server runs under shuttle.
 
 mod listener;
 mod poller;
+#[cfg(metricstream_shuttle)]
+pub mod simulated;
 mod socket;
 
-pub use listener::{Listener, raise_open_files_limit};
-pub use poller::{Interest, Poller, Ready, Token};
-pub use socket::{Socket, Transfer};
+/// The operating system's sockets.
+pub mod system {
+    pub use super::listener::Listener;
+    pub use super::poller::{Interest, Poller, Ready, Token};
+    pub use super::socket::{Socket, Transfer};
+}
+
+pub use listener::raise_open_files_limit;
+#[cfg(metricstream_shuttle)]
+pub use simulated::{Interest, Listener, Poller, Ready, Socket, Token, Transfer};
+#[cfg(not(metricstream_shuttle))]
+pub use system::{Interest, Listener, Poller, Ready, Socket, Token, Transfer};

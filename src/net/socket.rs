@@ -148,10 +148,10 @@ mod tests {
     }
 
     fn connect_and_wait(address: SocketAddr) -> io::Result<Socket> {
-        let poller = crate::net::Poller::new()?;
+        let poller = crate::net::system::Poller::new()?;
         let socket = Socket::connect(address)?;
-        poller.add(&socket, 1, crate::net::Interest::Writable)?;
-        let mut ready = crate::net::Ready::new();
+        poller.add(&socket, 1, crate::net::system::Interest::Writable)?;
+        let mut ready = crate::net::system::Ready::new();
         poller.wait(&mut ready, std::time::Duration::from_secs(10))?;
         assert_eq!(ready.tokens().count(), 1, "connecting ended");
         socket.connect_result()?;

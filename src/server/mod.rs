@@ -107,15 +107,19 @@ pub struct Threads {
 
 impl Shared {
     /// The shared state of a server within `bounds`.
-    ///
-    /// # Errors
-    /// When the process is out of file descriptors.
-    pub fn new(bounds: Bounds, ingest: Ingest, monitor: Monitor, stats: Arc<Stats>) -> std::io::Result<Self> {
-        let clock = SystemClock::new();
-        Ok(Self {
+    #[must_use]
+    pub fn new(
+        bounds: Bounds,
+        clock: SystemClock,
+        poller: Poller,
+        ingest: Ingest,
+        monitor: Monitor,
+        stats: Arc<Stats>,
+    ) -> Self {
+        Self {
             clock,
             started: clock.now(),
-            poller: Poller::new()?,
+            poller,
             table: Arc::new(Table::new(bounds.connections_max, Arc::clone(&stats))),
             buffers: Arc::new(Budget::new(bounds.request_buffer_bytes_max)),
             ingest,
@@ -124,7 +128,7 @@ impl Shared {
             stopping: Stop::new(),
             bounds,
             threads: Mutex::new(None),
-        })
+        }
     }
 
     /// Lays a connection to rest until its client does something, or closes it when it is done.

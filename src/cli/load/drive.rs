@@ -12,7 +12,7 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use crate::clock::{Instant, SystemClock};
-use crate::net::{Interest, Poller, Ready, Socket, Token, Transfer};
+use crate::net::system::{Interest, Poller, Ready, Socket, Token, Transfer};
 use crate::sync::shim::Mutex;
 
 use super::client::{Client, Conduct, Next};

@@ -11,7 +11,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::net::{Poller, Ready};
+use crate::net::system::{Poller, Ready};
 use crate::sync::shim::{Arc, thread};
 
 use super::drive::{self, Board, Outcome, Setup};

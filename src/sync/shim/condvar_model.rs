@@ -3,7 +3,8 @@
 //! Promises: the same interface as the std one; in addition a wait wakes for no reason or times out where
 //! the armed plan says so ([`super::faults`]), a `while` becomes an `if` and a notification is lost where
 //! [`super::mutation`] says so. Without a plan and without a mutation no wait ever times out: a lost
-//! wake-up shows as a deadlock and no timer hides it.
+//! wake-up shows as a deadlock and no timer hides it. Only in the simulation of the whole server, under
+//! shuttle, is there a time that somebody moves (`super::time`).
 
 use super::faults::{self, Fault};
 use super::{MutexGuard, backend, mutation};
@@ -13,13 +14,19 @@ use std::time::Duration;
 /// A condition variable. Waits take the predicate, so that no caller can forget the loop; the names of
 /// the sites are those of PROOFS.md.
 #[derive(Debug, Default)]
-pub struct Condvar(backend::sync::Condvar);
+pub struct Condvar(Backend);
+
+#[cfg(metricstream_loom)]
+type Backend = backend::sync::Condvar;
+/// Shared with the time of the simulation, which ends timed waits.
+#[cfg(metricstream_shuttle)]
+type Backend = std::sync::Arc<backend::sync::Condvar>;
 
 impl Condvar {
     /// A condition variable nobody waits on.
     #[must_use]
     pub fn new() -> Self {
-        Self(backend::sync::Condvar::new())
+        Self(Backend::default())
     }
 
     /// Waits while `unready` holds. It is called with the lock held; the lock is released in between.
@@ -39,15 +46,20 @@ impl Condvar {
     }
 
     /// As [`Condvar::wait_while`], until the armed plan lets the time run out; the flag says that it did
-    /// with `unready` still true. `_timeout` is not looked at: to a checker every moment may be late.
+    /// with `unready` still true. Only the simulation looks at `timeout`: to a checker every moment may be
+    /// late.
     pub fn wait_timeout_while<'a, T>(
         &self,
         site: &'static str,
         mut guard: MutexGuard<'a, T>,
-        _timeout: Duration,
+        timeout: Duration,
         mut unready: impl FnMut(&mut T) -> bool,
     ) -> (MutexGuard<'a, T>, bool) {
+        let timer = Timer::start(self, timeout);
         while unready(&mut guard) {
+            if timer.is_over() {
+                return (guard, true);
+            }
             if faults::happens(Fault::TimeOut) {
                 guard = relock(guard);
                 let late = unready(&mut guard);
@@ -84,6 +96,32 @@ impl Condvar {
         let mutex = guard.mutex;
         let guard = self.0.wait(guard.guard).unwrap_or_else(PoisonError::into_inner);
         MutexGuard { guard, mutex }
+    }
+}
+
+/// The end of a timed wait in the simulation.
+struct Timer(#[cfg(metricstream_shuttle)] Option<super::time::Registered>);
+
+impl Timer {
+    #[cfg(metricstream_shuttle)]
+    fn start(condvar: &Condvar, timeout: Duration) -> Self {
+        let nanos = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+        Self(super::time::register(&condvar.0, nanos))
+    }
+
+    #[cfg(metricstream_shuttle)]
+    fn is_over(&self) -> bool {
+        self.0.as_ref().is_some_and(super::time::Registered::is_over)
+    }
+
+    #[cfg(metricstream_loom)]
+    fn start(_condvar: &Condvar, _timeout: Duration) -> Self {
+        Self()
+    }
+
+    #[cfg(metricstream_loom)]
+    fn is_over(&self) -> bool {
+        false
     }
 }
 

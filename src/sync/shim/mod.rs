@@ -21,6 +21,7 @@
 compile_error!("choose one of metricstream_loom and metricstream_shuttle");
 
 pub mod ordering;
+pub mod seeded;
 
 #[cfg(any(metricstream_loom, metricstream_shuttle))]
 mod atomic_model;
@@ -28,6 +29,8 @@ mod atomic_model;
 pub mod faults;
 #[cfg(any(metricstream_loom, metricstream_shuttle, metricstream_tsan))]
 pub mod mutation;
+#[cfg(metricstream_shuttle)]
+pub mod time;
 
 #[cfg(any(metricstream_loom, metricstream_shuttle))]
 #[path = "condvar_model.rs"]
