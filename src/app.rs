@@ -354,6 +354,14 @@ fn warn_of_few_files(config: &Config) {
     }
 }
 
+/// Reads what a server reads at its start and nobody else does, and keeps nothing: the tokens.
+///
+/// # Errors
+/// As [`App::start`].
+pub fn check_files(config: &Config) -> Result<(), StartError> {
+    authenticator(config).map(drop)
+}
+
 fn authenticator(config: &Config) -> Result<Authenticator, StartError> {
     let table = match &config.tokens_file {
         None => None,

@@ -14,6 +14,8 @@ use clap::{Args as _, FromArgMatches as _};
 
 use crate::limits;
 
+pub mod sources;
+
 /// What a successful reply promises about the lines of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum AckLevel {
@@ -184,6 +186,16 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// The setting that is wrong, as its flag is written without the dashes.
+    #[must_use]
+    pub fn setting(&self) -> &'static str {
+        match self {
+            Self::Range { setting, .. } | Self::Relation { setting, .. } => setting,
+        }
+    }
+}
+
 impl Settings {
     /// Settings from flags alone, without the name of a program before them; what is not given has its
     /// default.
@@ -193,8 +205,13 @@ impl Settings {
     pub fn from_flags<I: IntoIterator<Item = S>, S: Into<OsString> + Clone>(
         flags: I,
     ) -> Result<Self, clap::Error> {
-        let command = Self::augment_args(clap::Command::new("settings").no_binary_name(true));
-        Self::from_arg_matches(&command.try_get_matches_from(flags)?)
+        Self::from_arg_matches(&Self::command().try_get_matches_from(flags)?)
+    }
+
+    /// The flags as clap knows them, without the name of a program before them.
+    #[must_use]
+    pub fn command() -> clap::Command {
+        Self::augment_args(clap::Command::new("settings").no_binary_name(true))
     }
 
     /// Checks every range and relation. `cores` is the number of processors to start workers for.

@@ -160,6 +160,11 @@ pub const COLLECT_INTERVAL: std::time::Duration = std::time::Duration::from_mill
 /// Request events that may wait for the monitor, for each worker. A power of two.
 pub const EVENT_RING_CAPACITY: usize = 8_192;
 
+// ---- settings
+
+/// Longest file of settings in bytes: a hundred times what all of them take with a comment each.
+pub const CONFIG_FILE_BYTES_MAX: u64 = 1 << 20;
+
 const _: () = {
     assert!(EVENT_RING_CAPACITY.is_power_of_two());
     assert!(TRAILER_BYTES_MAX < BODY_BYTES_MAX_DEFAULT);

@@ -91,7 +91,7 @@ fn flags(text: &str) -> BTreeSet<(String, String)> {
         while let Some(word) = words.next() {
             match word {
                 "cargo" => owner = format!("cargo {}", words.peek().unwrap_or(&"")),
-                "serve" | "load" => owner = word.to_owned(),
+                "serve" | "load" | "check" | "config" => owner = word.to_owned(),
                 "curl" | "nginx" | "git" => break,
                 _ => {
                     let flag = word.split('=').next().unwrap_or_default();
@@ -187,13 +187,17 @@ fn relative_links_resolve() {
 #[test]
 fn flags_in_the_documents_exist() {
     let own = help(PROGRAM, &["serve", "--help"]) + &help(PROGRAM, &["load", "--help"]);
-    for (path, least) in [("README.md", 3), ("docs/load.md", 10)] {
+    for (path, least) in [
+        ("README.md", 3),
+        ("docs/load.md", 10),
+        ("docs/configuration.md", 15),
+    ] {
         let flags = flags(&document(path));
         assert!(flags.len() > least, "the flags were found: {flags:?}");
         for (owner, flag) in flags {
             let help = match owner.as_str() {
                 "" => own.clone(),
-                "serve" | "load" => help(PROGRAM, &[&owner, "--help"]),
+                "serve" | "load" | "check" | "config" => help(PROGRAM, &[&owner, "--help"]),
                 _ => help(env!("CARGO"), &[owner.trim_start_matches("cargo "), "-h"]),
             };
             assert!(
@@ -202,6 +206,24 @@ fn flags_in_the_documents_exist() {
             );
         }
     }
+}
+
+#[test]
+fn the_table_of_settings_is_what_the_program_prints() {
+    let command = ["config", "--format", "markdown"];
+    let output = Command::new(PROGRAM).args(command).output().unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(printed.lines().count() > 20);
+    let shown = document("docs/configuration.md");
+    let (_, table) = shown.split_once("## Every setting").unwrap();
+    let table = table
+        .split_once("| in a file")
+        .map(|(_, rows)| format!("| in a file{rows}"));
+    assert_eq!(
+        table.as_deref(),
+        Some(printed.as_str()),
+        "paste what `metricstream config --format markdown` prints"
+    );
 }
 
 #[test]

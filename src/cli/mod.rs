@@ -5,11 +5,21 @@
 
 pub mod serve;
 
+pub mod check;
+
+pub mod config;
+
+pub mod settings;
+
 pub mod load;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+/// Exit code for flags and settings that cannot be used; clap's own.
+const BAD_USAGE: u8 = 2;
 
 /// A metrics ingestion server whose promises can be checked.
 #[derive(Debug, Parser)]
@@ -23,14 +33,29 @@ struct Cli {
 enum Command {
     /// Take metrics over HTTP and append them to metrics.jsonl
     Serve(Box<serve::ServeArgs>),
+    Check(Box<check::CheckArgs>),
+    Config(Box<config::ConfigArgs>),
     Load(Box<load::LoadArgs>),
 }
 
 /// Parses the arguments, runs the command and answers with its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Serve(args) => serve::run(*args),
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let (_, matches) = matches.subcommand().expect("clap requires a subcommand");
+    match cli.command {
+        Command::Serve(args) => serve::run(&args, matches),
+        Command::Check(args) => check::run(&args, matches),
+        Command::Config(args) => config::run(&args, matches),
         Command::Load(args) => load::run(*args),
     }
+}
+
+/// Prints to standard output; that it was closed is no failure.
+fn print(text: &str) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes());
+    let _ = out.flush();
+    ExitCode::SUCCESS
 }

@@ -3,16 +3,16 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
+use clap::ArgMatches;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing_subscriber::EnvFilter;
 
+use super::BAD_USAGE;
+use super::settings::{self, SettingsArgs, Unusable};
 use crate::app::{App, StopReport};
-use crate::config::{Config, LogFormat, Settings};
+use crate::config::{Config, LogFormat};
 use crate::sync::shim::thread;
-
-/// Exit code for flags that cannot be used; clap's own.
-const BAD_USAGE: u8 = 2;
 
 /// Exit code of a process ended by its second signal, as a shell reports SIGINT.
 const FORCED: i32 = 130;
@@ -21,17 +21,16 @@ const FORCED: i32 = 130;
 #[derive(Debug, clap::Args)]
 pub struct ServeArgs {
     #[command(flatten)]
-    settings: Settings,
+    settings: SettingsArgs,
 }
 
 /// Runs the server. Exit codes: 0 after a graceful stop, 1 when it cannot start or lines were lost, 2 for a
 /// setting that cannot be used, 130 when a second signal ended it at once.
 #[must_use]
-pub fn run(args: ServeArgs) -> ExitCode {
-    let cores = thread::cores();
-    let config = match args.settings.check(cores) {
-        Ok(config) => config,
-        Err(error) => return fail(&error, BAD_USAGE),
+pub fn run(args: &ServeArgs, matches: &ArgMatches) -> ExitCode {
+    let config = match settings::check(&args.settings, matches) {
+        Ok((_, config)) => config,
+        Err(Unusable) => return ExitCode::from(BAD_USAGE),
     };
     if let Err(error) = start_messages(&config) {
         return fail(&error, BAD_USAGE);

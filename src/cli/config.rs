@@ -1,0 +1,153 @@
+//! `metricstream config`: the settings in force, each with its origin.
+//!
+//! Promises: the TOML printed is a file that gives the same settings. No setting holds a secret: tokens are
+//! in a file of their own, of which only the path is printed.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use clap::{ArgMatches, ValueEnum};
+
+use super::settings::{self, SettingsArgs, Unusable};
+use crate::config::sources::{Effective, Entry, entries};
+
+/// Print the settings in force and where each is from
+///
+/// Takes the flags, the environment and the file as `serve` does. Exit code: 0, or 2 when they cannot be
+/// used.
+#[derive(Debug, clap::Args)]
+pub struct ConfigArgs {
+    /// How to print them
+    #[arg(long, value_enum, default_value_t = Format::Toml)]
+    format: Format,
+
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+/// How settings are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A file for --config, the origin of each setting beside it
+    Toml,
+    /// An object of settings, each with value and origin
+    Json,
+    /// The table of all settings for the documentation: names, defaults, meaning
+    Markdown,
+}
+
+/// Prints.
+#[must_use]
+pub fn run(args: &ConfigArgs, matches: &ArgMatches) -> ExitCode {
+    if args.format == Format::Markdown {
+        return super::print(&markdown(&entries()));
+    }
+    match settings::check(&args.settings, matches) {
+        Ok((merged, _)) if args.format == Format::Json => super::print(&json(&merged.effective)),
+        Ok((merged, _)) => super::print(&toml(&merged.effective)),
+        Err(Unusable) => ExitCode::from(super::BAD_USAGE),
+    }
+}
+
+/// A value as TOML: integers bare, all else as a string.
+fn toml_value(value: &str) -> String {
+    if value
+        .parse::<i64>()
+        .is_ok_and(|number| number.to_string() == value)
+    {
+        return value.to_owned();
+    }
+    let mut text = String::from("\"");
+    for letter in value.chars() {
+        match letter {
+            '"' | '\\' => text.extend(['\\', letter]),
+            letter if letter.is_control() => {
+                let _ = write!(text, "\\u{:04X}", u32::from(letter));
+            }
+            letter => text.push(letter),
+        }
+    }
+    text.push('"');
+    text
+}
+
+fn toml(effective: &[Effective]) -> String {
+    let mut out = String::new();
+    for setting in effective {
+        let key = &setting.entry.key;
+        let line = match &setting.value {
+            Some(value) => format!("{key} = {}", toml_value(&value.to_string_lossy())),
+            None => format!("# {key} is not set"),
+        };
+        let _ = writeln!(out, "{line:<48} # {}", setting.origin);
+    }
+    out
+}
+
+fn json(effective: &[Effective]) -> String {
+    let settings: serde_json::Map<_, _> = effective
+        .iter()
+        .map(|setting| {
+            let value = setting.value.as_ref().map(|value| value.to_string_lossy());
+            let origin = setting.origin.to_string();
+            let shown = serde_json::json!({ "value": value, "origin": origin });
+            (setting.entry.key.clone(), shown)
+        })
+        .collect();
+    let mut text = serde_json::to_string_pretty(&settings).expect("a map of strings");
+    text.push('\n');
+    text
+}
+
+/// The table of docs/configuration.md.
+fn markdown(entries: &[Entry]) -> String {
+    let mut out = String::from("| in a file | flag | default | |\n|---|---|---|---|\n");
+    for entry in entries {
+        let default = entry
+            .default
+            .as_ref()
+            .map_or(String::new(), |value| format!("`{value}`"));
+        let help = entry.help.replace('|', "\\|");
+        let _ = writeln!(
+            out,
+            "| `{}` | `{} {}` | {default} | {help} |",
+            entry.key,
+            entry.flag(),
+            entry.value_name
+        );
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::sources::{Sources, merge};
+    use std::path::Path;
+
+    #[test]
+    fn what_is_printed_gives_the_same_settings() {
+        let file = "data_dir = \"a \\\"b\\\\ \\u0007 ü\"\nworkers = 3\nlog_filter = \"007\"\n";
+        let from = |text: &str| {
+            let file = Some((Path::new("m.toml"), text));
+            merge(&Sources {
+                file,
+                ..Sources::default()
+            })
+            .unwrap()
+        };
+        let first = from(file);
+        let printed = toml(&first.effective);
+        let second = from(&printed);
+        let values = |merged: &crate::config::sources::Merged| -> Vec<_> {
+            merged
+                .effective
+                .iter()
+                .map(|setting| setting.value.clone())
+                .collect()
+        };
+        assert_eq!(values(&first), values(&second), "{printed}");
+        assert!(printed.contains("workers = 3 "), "{printed}");
+        assert!(printed.contains("# tokens_file is not set"), "{printed}");
+    }
+}

@@ -1,0 +1,104 @@
+//! The settings of a command line with what the environment and a file add: the edge that reads them.
+//!
+//! Promises: whatever is wrong is said, all of it, a line each on standard error.
+//! Leaves to the caller: the exit code for [`Unusable`].
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use clap::ArgMatches;
+
+use crate::config::sources::{self, FILE_VARIABLE, Merged, Sources};
+use crate::config::{Config, Settings};
+use crate::limits::CONFIG_FILE_BYTES_MAX;
+use crate::sync::shim::thread;
+
+/// Flags of every command that needs the server's settings.
+#[derive(Debug, clap::Args)]
+pub struct SettingsArgs {
+    /// TOML file with settings, `queue_jobs_max = 512` for --queue-jobs-max; also METRICSTREAM_CONFIG
+    ///
+    /// A flag wins over the environment (METRICSTREAM_QUEUE_JOBS_MAX), which wins over the file, which wins
+    /// over the default.
+    #[arg(long = "config", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+
+    /// clap checks these; their values are taken from the matches, which know which were given.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// The settings cannot be used; why was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unusable;
+
+/// The settings merged.
+///
+/// # Errors
+/// [`Unusable`].
+pub fn merge(args: &SettingsArgs, matches: &ArgMatches) -> Result<Merged, Unusable> {
+    let from_environment = std::env::var_os(FILE_VARIABLE).filter(|path| !path.is_empty());
+    let path = args.config_file.clone().or(from_environment.map(PathBuf::from));
+    let file = match path {
+        Some(path) => {
+            let text = read(&path).map_err(|error| {
+                say(&format_args!(
+                    "cannot read the settings in {}: {error}",
+                    path.display()
+                ));
+                Unusable
+            })?;
+            Some((path, text))
+        }
+        None => None,
+    };
+    let sources = Sources {
+        flags: Some(matches),
+        environment: std::env::vars_os().collect(),
+        file: file.as_ref().map(|(path, text)| (path.as_path(), text.as_str())),
+    };
+    let merged = sources::merge(&sources).map_err(|problems| {
+        for problem in problems {
+            say(&problem);
+        }
+        Unusable
+    })?;
+    for variable in &merged.unknown_variables {
+        say(&format_args!(
+            "note: {variable} is in the environment and is no setting"
+        ));
+    }
+    Ok(merged)
+}
+
+/// The settings merged and checked.
+///
+/// # Errors
+/// [`Unusable`].
+pub fn check(args: &SettingsArgs, matches: &ArgMatches) -> Result<(Merged, Config), Unusable> {
+    let merged = merge(args, matches)?;
+    match merged.check(thread::cores()) {
+        Ok(config) => Ok((merged, config)),
+        Err(problem) => {
+            say(&problem);
+            Err(Unusable)
+        }
+    }
+}
+
+fn say(what: &dyn std::fmt::Display) {
+    eprintln!("metricstream: {what}");
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let seen = File::open(path)?
+        .take(CONFIG_FILE_BYTES_MAX + 1)
+        .read_to_string(&mut text)?;
+    if seen as u64 > CONFIG_FILE_BYTES_MAX {
+        let limit = format!("longer than the limit of {CONFIG_FILE_BYTES_MAX} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, limit));
+    }
+    Ok(text)
+}
