@@ -47,6 +47,10 @@ bench *args:
 bench-smoke:
     cargo bench -p metricstream -- --test
 
+# every stage of the journey under the same load, with a report
+journey *args:
+    cargo run --release -p metricstream-journey -- run {{args}}
+
 # everything the gate runs
 ci:
     .ci/run

@@ -104,7 +104,7 @@ pub fn run(args: LoadArgs) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match run_settings(&settings).and_then(|report| print(&settings, &report).map(|()| report)) {
+    match measure(&settings).and_then(|report| print(&settings, &report).map(|()| report)) {
         Ok(report) if report.is_success(settings.allow_refusals) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(1),
         Err(error) => {
@@ -114,7 +114,11 @@ pub fn run(args: LoadArgs) -> ExitCode {
     }
 }
 
-fn run_settings(settings: &Settings) -> Result<Report, Error> {
+/// Makes a run and answers with its report; nothing is printed but the progress, where `settings` lets it.
+///
+/// # Errors
+/// [`Error`], when the run was not made.
+pub fn measure(settings: &Settings) -> Result<Report, Error> {
     let wanted = u64::from(settings.plan.clients) + u64::from(settings.idle) + FILES_BESIDE_CONNECTIONS;
     let limit = raise_open_files_limit();
     if wanted > limit {

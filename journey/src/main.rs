@@ -1,0 +1,5 @@
+//! The program: `metricstream-journey list`, `serve`, `run`, `parser-cost`.
+
+fn main() -> std::process::ExitCode {
+    metricstream_journey::cli::main()
+}

@@ -1,0 +1,282 @@
+//! Line charts as SVG.
+//!
+//! Promises: a chart is one self-contained file without scripts; text in it is escaped; what cannot be drawn
+//! on a logarithmic axis (zero and below) is left out. Leaves to the caller: what the numbers mean.
+
+use std::fmt::Write as _;
+
+/// How an axis counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// Evenly, from zero.
+    Linear,
+    /// In powers of ten.
+    Logarithmic,
+}
+
+/// A line with its name.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// What the key says.
+    pub name: String,
+    /// Its points, by ascending x.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// A chart.
+#[derive(Clone, Debug)]
+pub struct Chart {
+    /// What it shows.
+    pub title: String,
+    /// What is on the horizontal axis; logarithmic.
+    pub x_label: String,
+    /// What is on the vertical axis.
+    pub y_label: String,
+    /// How the vertical axis counts.
+    pub y_scale: Scale,
+    /// The lines.
+    pub lines: Vec<Line>,
+}
+
+const WIDTH: f64 = 860.0;
+const HEIGHT: f64 = 440.0;
+const LEFT: f64 = 78.0;
+const RIGHT: f64 = 180.0;
+const TOP: f64 = 40.0;
+const BOTTOM: f64 = 52.0;
+
+/// Told apart by most people with any kind of sight for colours; lines are dashed as well from the second
+/// round on.
+const COLOURS: [&str; 7] = [
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#3aa0d8", "#333333",
+];
+
+impl Chart {
+    /// The chart as SVG.
+    #[must_use]
+    pub fn svg(&self) -> String {
+        let x = Axis::of(
+            self.values(|point| point.0),
+            Scale::Logarithmic,
+            (LEFT, WIDTH - RIGHT),
+        );
+        let y = Axis::of(self.values(|point| point.1), self.y_scale, (HEIGHT - BOTTOM, TOP));
+        let mut svg = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
+             font-family=\"sans-serif\" font-size=\"12\">\n\
+             <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
+             <text x=\"{LEFT}\" y=\"22\" font-size=\"15\">{}</text>\n",
+            escaped(&self.title)
+        );
+        self.push_axes(&mut svg, &x, &y);
+        for (number, line) in self.lines.iter().enumerate() {
+            push_line(&mut svg, number, line, &x, &y);
+        }
+        svg.push_str("</svg>\n");
+        svg
+    }
+
+    fn values(&self, of: impl Fn(&(f64, f64)) -> f64) -> Vec<f64> {
+        self.lines
+            .iter()
+            .flat_map(|line| line.points.iter().map(&of))
+            .collect()
+    }
+
+    fn push_axes(&self, svg: &mut String, x: &Axis, y: &Axis) {
+        let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
+        for tick in y.ticks() {
+            let at = y.place(tick);
+            let _ = writeln!(
+                svg,
+                "<path d=\"M{LEFT} {at:.1}H{right}\" stroke=\"#ddd\"/>\
+                 <text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+                LEFT - 8.0,
+                at + 4.0,
+                number(tick)
+            );
+        }
+        let mut places: Vec<f64> = self.values(|point| point.0);
+        places.sort_by(f64::total_cmp);
+        places.dedup();
+        let mut last = f64::NEG_INFINITY;
+        for place in places {
+            let at = x.place(place);
+            // Where two would touch, the first stands.
+            if at - last > 30.0 {
+                last = at;
+                let _ = writeln!(
+                    svg,
+                    "<text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+                    bottom + 18.0,
+                    number(place)
+                );
+            }
+        }
+        let _ = writeln!(
+            svg,
+            "<path d=\"M{LEFT} {TOP}V{bottom}H{right}\" fill=\"none\" stroke=\"#333\"/>\n\
+             <text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n\
+             <text transform=\"translate(16 {:.1}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
+            f64::midpoint(LEFT, right),
+            HEIGHT - 12.0,
+            escaped(&self.x_label),
+            f64::midpoint(TOP, bottom),
+            escaped(&self.y_label)
+        );
+    }
+}
+
+fn push_line(svg: &mut String, index: usize, line: &Line, x: &Axis, y: &Axis) {
+    let colour = COLOURS[index % COLOURS.len()];
+    let dashes = ["", "6 3", "2 2"][index / COLOURS.len() % 3];
+    let mut path = String::new();
+    for point in line.points.iter().filter(|point| y.shows(point.1)) {
+        let letter = if path.is_empty() { 'M' } else { 'L' };
+        let (at_x, at_y) = (x.place(point.0), y.place(point.1));
+        let _ = write!(path, "{letter}{at_x:.1} {at_y:.1}");
+        let _ = writeln!(
+            svg,
+            "<circle cx=\"{at_x:.1}\" cy=\"{at_y:.1}\" r=\"2.5\" fill=\"{colour}\"/>"
+        );
+    }
+    let style = format!("stroke=\"{colour}\" stroke-width=\"2\" stroke-dasharray=\"{dashes}\" fill=\"none\"");
+    let (key_x, key_y) = (WIDTH - RIGHT + 14.0, TOP + 12.0 + 20.0 * index as f64);
+    let _ = writeln!(
+        svg,
+        "<path d=\"{path}\" {style}/>\n<path d=\"M{key_x} {key_y}h22\" {style}/>\
+         <text x=\"{}\" y=\"{}\">{}</text>",
+        key_x + 28.0,
+        key_y + 4.0,
+        escaped(&line.name)
+    );
+}
+
+struct Axis {
+    scale: Scale,
+    least: f64,
+    most: f64,
+    /// Where the least and the most are drawn.
+    ends: (f64, f64),
+}
+
+impl Axis {
+    fn of(values: Vec<f64>, scale: Scale, ends: (f64, f64)) -> Self {
+        let shown = |value: &f64| scale == Scale::Linear || *value > 0.0;
+        let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
+        for value in values.into_iter().filter(|value| value.is_finite()).filter(shown) {
+            least = least.min(value);
+            most = most.max(value);
+        }
+        if least > most {
+            (least, most) = (1.0, 10.0);
+        }
+        if scale == Scale::Linear {
+            least = 0.0;
+        }
+        if least == most {
+            most = least + 1.0;
+        }
+        Self {
+            scale,
+            least,
+            most,
+            ends,
+        }
+    }
+
+    fn shows(&self, value: f64) -> bool {
+        value.is_finite() && (self.scale == Scale::Linear || value > 0.0)
+    }
+
+    fn place(&self, value: f64) -> f64 {
+        let share = match self.scale {
+            Scale::Linear => (value - self.least) / (self.most - self.least),
+            Scale::Logarithmic => (value / self.least).ln() / (self.most / self.least).ln(),
+        };
+        self.ends.0 + share * (self.ends.1 - self.ends.0)
+    }
+
+    fn ticks(&self) -> Vec<f64> {
+        match self.scale {
+            Scale::Linear => (0..=5).map(|fifth| self.most * f64::from(fifth) / 5.0).collect(),
+            Scale::Logarithmic => (-9..=18)
+                .flat_map(|power| [1.0, 3.0].map(|first| first * 10_f64.powi(power)))
+                .filter(|tick| *tick >= self.least && *tick <= self.most)
+                .collect(),
+        }
+    }
+}
+
+/// A number as short as it is still clear.
+fn number(value: f64) -> String {
+    for (unit, letter) in [(1e9, "G"), (1e6, "M"), (1e3, "k")] {
+        if value >= unit {
+            return format!("{}{letter}", trimmed(value / unit));
+        }
+    }
+    trimmed(value)
+}
+
+fn trimmed(value: f64) -> String {
+    let text = format!("{value:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_stand_where_they_should() {
+        let axis = Axis::of(vec![10.0, 1000.0], Scale::Logarithmic, (0.0, 100.0));
+        assert!((axis.place(100.0) - 50.0).abs() < 1e-9);
+        let axis = Axis::of(vec![50.0, 100.0], Scale::Linear, (0.0, 100.0));
+        assert!(
+            (axis.place(50.0) - 50.0).abs() < 1e-9,
+            "a linear axis begins at zero"
+        );
+    }
+
+    #[test]
+    fn nothing_to_draw_is_drawn_too() {
+        let mut chart = Chart {
+            title: "a < b".to_owned(),
+            x_label: "x".to_owned(),
+            y_label: "y".to_owned(),
+            y_scale: Scale::Logarithmic,
+            lines: vec![Line {
+                name: "none & nothing".to_owned(),
+                points: vec![(1.0, 0.0), (2.0, f64::NAN)],
+            }],
+        };
+        for scale in [Scale::Linear, Scale::Logarithmic] {
+            chart.y_scale = scale;
+            let svg = chart.svg();
+            assert!(
+                svg.contains("a &lt; b") && svg.contains("none &amp; nothing"),
+                "{svg}"
+            );
+            assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        for (value, text) in [
+            (0.0, "0"),
+            (0.5, "0.5"),
+            (20.0, "20"),
+            (3000.0, "3k"),
+            (2.5e9, "2.5G"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+    }
+}
