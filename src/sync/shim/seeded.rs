@@ -6,7 +6,7 @@
 //! `panic_point!(NAME)` is nothing in normal builds; in the simulation it panics, once, where the plan says
 //! so.
 //!
-//! Promises: nothing of it is in a normal build. Leaves to the caller: to [`begin`] each execution. Shuttle
+//! Promises: nothing of it is in a normal build. Leaves to the caller: to `begin` each execution. Shuttle
 //! runs all the tasks of an execution on one system thread, so std's thread-local is shared between them.
 
 /// Whether the bug of this name is switched on.
