@@ -15,7 +15,7 @@ use crate::admission::rate_limit::RateLimits;
 use crate::clock::SystemClock;
 use crate::config::{AckLevel, Config};
 use crate::http;
-use crate::ingest::Ingest;
+use crate::ingest::{Admission, Ingest};
 use crate::limits;
 use crate::log;
 use crate::log::fs::{Filesystem, SystemDisk};
@@ -24,6 +24,7 @@ use crate::metric;
 use crate::monitor::{Monitor, Recorder};
 use crate::net::{Listener, Poller, raise_open_files_limit};
 use crate::server::reactor::{Reactor, Stopped, Workers};
+use crate::server::rules::{Rules, Timeouts};
 use crate::server::servant::{Log, Sender, Servant};
 use crate::server::turn::Outcome;
 use crate::server::{Bounds, Shared, Threads};
@@ -148,13 +149,13 @@ impl App {
             poller,
             disk,
         } = platform;
-        let authenticator = authenticator(config)?;
+        let rules = rules(config, None)?;
         let address = listener.address();
         let stats = Arc::new(Stats::default());
         // The workers, the reactor and the log's writer answer requests.
         let (monitor, mut recorders) = Monitor::new(config.workers + 2, &stats);
-        let ingest = ingest(config, authenticator);
-        let shared = Shared::new(bounds(config), clock, poller, ingest, monitor, stats);
+        let ingest = ingest(config);
+        let shared = Shared::new(bounds(config), rules, clock, poller, ingest, monitor, stats);
         let shared = Arc::new(shared);
         let mut recorder = move || recorders.pop().expect("one for each thread that answers");
         let sender = Sender::new(Arc::clone(&shared), recorder());
@@ -181,6 +182,17 @@ impl App {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Puts in force what of `config` can change while the server runs (see [`crate::config::RELOADABLE`]),
+    /// all of it at once: requests that a turn has begun with are answered by what was in force before.
+    ///
+    /// # Errors
+    /// [`StartError`] about a file that the settings name; nothing has changed then.
+    pub fn reload(&self, config: &Config) -> Result<(), StartError> {
+        let latest = &self.threads.shared.rules;
+        latest.replace(rules(config, Some(&latest.get()))?);
+        Ok(())
     }
 
     /// What the threads share: for those who look on, such as tests.
@@ -354,20 +366,37 @@ fn warn_of_few_files(config: &Config) {
     }
 }
 
-/// Reads what a server reads at its start and nobody else does, and keeps nothing: the tokens.
+/// Reads the files that settings name, as a server does at its start, and keeps nothing.
 ///
 /// # Errors
 /// As [`App::start`].
 pub fn check_files(config: &Config) -> Result<(), StartError> {
-    authenticator(config).map(drop)
+    rules(config, None).map(drop)
 }
 
-fn authenticator(config: &Config) -> Result<Authenticator, StartError> {
+/// What can change while the server runs, made whole before any of it is in force: a setting that is to be
+/// changed by a reload has its place here. `before` are the rules in force, if there are any.
+fn rules(config: &Config, before: Option<&Rules>) -> Result<Rules, StartError> {
     let table = match &config.tokens_file {
         None => None,
         Some(path) => Some(token_table(path)?),
     };
-    Authenticator::new(table.as_ref()).map_err(StartError::Random)
+    let authenticator = match before {
+        Some(before) => before.admission.authenticator.successor(table.as_ref()),
+        None => Authenticator::new(table.as_ref()).map_err(StartError::Random)?,
+    };
+    Ok(Rules {
+        admission: Admission {
+            authenticator,
+            requests_max: config.client_requests_per_second_max,
+        },
+        timeouts: Timeouts {
+            idle_timeout: config.idle_timeout,
+            request_timeout: config.request_timeout,
+            write_timeout: config.write_timeout,
+            stop_timeout: config.stop_timeout,
+        },
+    })
 }
 
 fn token_table(path: &Path) -> Result<TokenTable, StartError> {
@@ -381,19 +410,16 @@ fn token_table(path: &Path) -> Result<TokenTable, StartError> {
     })
 }
 
-fn ingest(config: &Config, authenticator: Authenticator) -> Ingest {
+fn ingest(config: &Config) -> Ingest {
     let rate = RateLimits {
         requests_max: config.client_requests_per_second_max,
         clients_max: config.clients_max,
         stripes: limits::CLIENT_STRIPES,
     };
-    Ingest::new(
-        authenticator,
-        rate,
-        metric::Limits {
-            batch_metrics_max: config.batch_metrics_max,
-        },
-    )
+    let limits = metric::Limits {
+        batch_metrics_max: config.batch_metrics_max,
+    };
+    Ingest::new(rate, limits)
 }
 
 fn bounds(config: &Config) -> Bounds {
@@ -406,10 +432,6 @@ fn bounds(config: &Config) -> Bounds {
         connections_max: config.connections_max,
         queue_jobs_max: config.queue_jobs_max,
         request_buffer_bytes_max: config.request_buffer_bytes_max,
-        idle_timeout: config.idle_timeout,
-        request_timeout: config.request_timeout,
-        write_timeout: config.write_timeout,
-        stop_timeout: config.stop_timeout,
     }
 }
 

@@ -16,6 +16,18 @@ use crate::limits;
 
 pub mod sources;
 
+/// The settings that a reload (SIGHUP) puts in force; the others take a restart. The files that they name are
+/// read again by every reload.
+pub const RELOADABLE: [&str; 7] = [
+    "client_requests_per_second_max",
+    "tokens_file",
+    "idle_timeout_ms",
+    "request_timeout_ms",
+    "write_timeout_ms",
+    "stop_timeout_ms",
+    "log_filter",
+];
+
 /// What a successful reply promises about the lines of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum AckLevel {

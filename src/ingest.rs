@@ -56,12 +56,23 @@ pub enum Refusal {
     Metrics(metric::Error),
 }
 
+/// Who is admitted and how often: what of the data path can change while it runs.
+#[derive(Debug)]
+pub struct Admission {
+    /// Names the clients.
+    pub authenticator: Authenticator,
+    /// Requests a client may make in any one second; `None` is no limit.
+    ///
+    /// A change decides from the next request on, by what was counted before: the request is allowed if and
+    /// only if fewer than the new limit were allowed in the last second. While there is no limit nothing is
+    /// counted, so the first second after one is set forgets what came before it.
+    pub requests_max: Option<NonZeroU32>,
+}
+
 /// The data path with its state.
 #[derive(Debug)]
 pub struct Ingest {
-    authenticator: Authenticator,
     limiter: RateLimiter,
-    requests_max: Option<NonZeroU32>,
     clients_max: usize,
     limits: metric::Limits,
 }
@@ -74,60 +85,47 @@ pub struct Admitted<'a> {
 }
 
 impl Ingest {
-    /// A data path that admits by `authenticator` and `rate` and takes metrics within `limits`.
+    /// A data path that tracks clients by `rate` and takes metrics within `limits`. The limit of requests is
+    /// that of the [`Admission`] a submission comes with.
     #[must_use]
-    pub fn new(authenticator: Authenticator, rate: RateLimits, limits: metric::Limits) -> Self {
-        let RateLimits {
-            requests_max,
-            clients_max,
-            ..
-        } = rate;
+    pub fn new(rate: RateLimits, limits: metric::Limits) -> Self {
         Self {
-            authenticator,
             limiter: RateLimiter::new(rate),
-            requests_max,
-            clients_max,
+            clients_max: rate.clients_max,
             limits,
         }
     }
 
-    /// The whole path: adds the lines of `submission` to `lines` and answers with the number of metrics.
+    /// The whole path: adds the lines of `submission`, if `admission` admits it, to `lines` and answers with
+    /// the number of metrics.
     ///
     /// # Errors
     /// The first step that refuses; `lines` is as it was.
     pub fn run(
         &self,
+        admission: &Admission,
         submission: &Submission<'_>,
         scratch: &mut Scratch,
         lines: &mut Vec<u8>,
     ) -> Result<u32, Refusal> {
-        let admitted = self.admit(submission)?;
+        let admitted = self.admit(admission, submission)?;
         let draft = admitted.decode(&self.limits, scratch)?;
         let batch = draft.validate().map_err(Refusal::Metrics)?;
         batch.encode(admitted.arrival, lines);
         Ok(u32::try_from(batch.len()).unwrap_or(u32::MAX))
     }
 
-    /// Who a request is from, without counting it.
-    ///
-    /// # Errors
-    /// [`Refusal::Unauthenticated`].
-    pub fn identify(&self, credential: Option<&[u8]>, peer: IpAddr) -> Result<ClientId, Refusal> {
-        self.authenticator
-            .identify(credential, peer)
-            .map_err(Refusal::Unauthenticated)
-    }
-
     /// Admits a submission, which counts it.
-    fn admit<'a>(&self, submission: &Submission<'a>) -> Result<Admitted<'a>, Refusal> {
-        let client = self.identify(submission.credential, submission.peer)?;
-        match self.limiter.allow(client, submission.now) {
+    fn admit<'a>(&self, admission: &Admission, submission: &Submission<'a>) -> Result<Admitted<'a>, Refusal> {
+        let client = admission.identify(submission.credential, submission.peer)?;
+        let requests_max = admission.requests_max;
+        match self.limiter.allow_up_to(requests_max, client, submission.now) {
             Decision::Allowed => Ok(Admitted {
                 body: submission.body,
                 arrival: submission.arrival,
             }),
             Decision::Refused { retry_after } => {
-                let limit = self.requests_max.map_or(u32::MAX, NonZeroU32::get);
+                let limit = requests_max.map_or(u32::MAX, NonZeroU32::get);
                 Err(Refusal::RateLimited { limit, retry_after })
             }
             Decision::TableFull { retry_after } => Err(Refusal::ClientsFull {
@@ -152,6 +150,18 @@ impl Ingest {
     #[must_use]
     pub fn clients_max(&self) -> usize {
         self.clients_max
+    }
+}
+
+impl Admission {
+    /// Who a request is from, without counting it.
+    ///
+    /// # Errors
+    /// [`Refusal::Unauthenticated`].
+    pub fn identify(&self, credential: Option<&[u8]>, peer: IpAddr) -> Result<ClientId, Refusal> {
+        self.authenticator
+            .identify(credential, peer)
+            .map_err(Refusal::Unauthenticated)
     }
 }
 

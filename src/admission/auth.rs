@@ -38,8 +38,9 @@ enum Kind {
     Address([u8; 16]),
     /// The head of the credential's keyed digest.
     Credential([u8; 16]),
-    /// Index of a name of the token table.
-    Name([u8; 4]),
+    /// The head of the keyed digest of a name of the token table: the same in every table of the process, so
+    /// that what is counted for a client outlives a new table.
+    Name([u8; 16]),
 }
 
 impl ClientId {
@@ -63,7 +64,10 @@ impl Hash for Kind {
                 state.write(bytes);
                 state.write_u8(1);
             }
-            Self::Name(bytes) => state.write(bytes),
+            Self::Name(bytes) => {
+                state.write(bytes);
+                state.write_u8(2);
+            }
         }
     }
 }
@@ -77,7 +81,7 @@ impl fmt::Debug for Kind {
                 "credential-{:02x}{:02x}{:02x}{:02x}",
                 digest[0], digest[1], digest[2], digest[3]
             ),
-            Self::Name(index) => write!(f, "token-{}", u32::from_be_bytes(*index)),
+            Self::Name(digest) => write!(f, "token-{:02x}{:02x}", digest[0], digest[1]),
         }
     }
 }
@@ -108,9 +112,9 @@ pub struct Authenticator {
 
 /// The token table in the form it is searched in.
 struct Lookup {
-    names: Box<[Box<str>]>,
+    names: HashMap<ClientId, Box<str>>,
     /// By the first eight bytes of the digest; an outsider does not know the key and so cannot steer them.
-    tokens: HashMap<[u8; 8], (Digest, u32)>,
+    tokens: HashMap<[u8; 8], (Digest, ClientId)>,
 }
 
 type Digest = [u8; 32];
@@ -123,10 +127,27 @@ impl Authenticator {
     pub fn new(table: Option<&TokenTable>) -> Result<Self, getrandom::Error> {
         let mut key = [0; 32];
         getrandom::fill(&mut key)?;
-        Ok(Self {
+        Ok(Self::with_key(key, table))
+    }
+
+    /// One with another table in which every client keeps its id: a name its name's, a credential its
+    /// credential's.
+    #[must_use]
+    pub fn successor(&self, table: Option<&TokenTable>) -> Self {
+        Self::with_key(self.key, table)
+    }
+
+    fn with_key(key: [u8; 32], table: Option<&TokenTable>) -> Self {
+        Self {
             key,
             table: table.map(|table| Lookup::new(&key, table)),
-        })
+        }
+    }
+
+    /// How many tokens are known; `None` when none is needed.
+    #[must_use]
+    pub fn tokens(&self) -> Option<usize> {
+        self.table.as_ref().map(|table| table.tokens.len())
     }
 
     /// The client that a request with this `Authorization` value, from `peer`, is from.
@@ -159,13 +180,11 @@ impl Authenticator {
     /// `credential-` and eight hexadecimal digits that mean something in this process only.
     pub fn label(&self, client: ClientId) -> impl fmt::Display + '_ {
         Label {
-            name: match (client.0, &self.table) {
-                (Kind::Name(index), Some(table)) => table
-                    .names
-                    .get(u32::from_be_bytes(index) as usize)
-                    .map(AsRef::as_ref),
-                _ => None,
-            },
+            name: self
+                .table
+                .as_ref()
+                .and_then(|table| table.names.get(&client))
+                .map(AsRef::as_ref),
             client,
         }
     }
@@ -174,7 +193,7 @@ impl Authenticator {
 impl fmt::Debug for Authenticator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Authenticator")
-            .field("tokens", &self.table.as_ref().map(|table| table.tokens.len()))
+            .field("tokens", &self.tokens())
             .finish_non_exhaustive()
     }
 }
@@ -195,28 +214,29 @@ impl fmt::Display for Label<'_> {
 
 impl Lookup {
     fn new(key: &[u8; 32], table: &TokenTable) -> Self {
-        let mut names: Vec<Box<str>> = Vec::new();
-        let mut index_of = HashMap::new();
+        let mut names: HashMap<ClientId, Box<str>> = HashMap::new();
         let mut tokens = HashMap::with_capacity(table.tokens.len());
         for (name, Secret(token)) in &table.tokens {
-            let index = *index_of.entry(name).or_insert_with(|| {
-                names.push(name.clone());
-                u32::try_from(names.len() - 1).expect("at most TOKENS_MAX")
-            });
+            let head = *digest(key, name.as_bytes())
+                .first_chunk()
+                .expect("32 bytes have a head of 16");
+            let client = ClientId(Kind::Name(head));
+            let other = names.insert(client, name.clone());
+            debug_assert!(
+                other.is_none_or(|other| other == *name),
+                "a chance of one in 2^128"
+            );
             let digest = digest(key, token);
-            let before = tokens.insert(head_of(&digest), (digest, index));
+            let before = tokens.insert(head_of(&digest), (digest, client));
             // The tokens differ, so two equal heads are a chance of one in 2^64 for each pair.
             assert!(before.is_none(), "two tokens share a digest: start again");
         }
-        Self {
-            names: names.into_boxed_slice(),
-            tokens,
-        }
+        Self { names, tokens }
     }
 
     fn find(&self, digest: &Digest) -> Option<ClientId> {
-        let (known, index) = self.tokens.get(&head_of(digest))?;
-        bool::from(known.ct_eq(digest)).then_some(ClientId(Kind::Name(index.to_be_bytes())))
+        let (known, client) = self.tokens.get(&head_of(digest))?;
+        bool::from(known.ct_eq(digest)).then_some(*client)
     }
 }
 
@@ -423,6 +443,23 @@ mod tests {
                 Err(Unauthenticated::Unknown)
             );
         }
+    }
+
+    #[test]
+    fn a_client_keeps_its_id_when_the_table_is_replaced() {
+        let before = with_tokens("web t0ken-1\ndb t0ken-2");
+        let after = before.successor(Some(
+            &TokenTable::parse("new t0ken-4\ndb t0ken-3\nweb t0ken-1").unwrap(),
+        ));
+        let of = |auth: &Authenticator, value: &str| auth.identify(Some(value.as_bytes()), PEER);
+        assert_eq!(of(&before, "t0ken-1"), of(&after, "t0ken-1"));
+        assert_eq!(of(&before, "t0ken-2"), of(&after, "t0ken-3"), "by its name");
+        assert_eq!(of(&after, "t0ken-2"), Err(Unauthenticated::Unknown));
+        assert_ne!(of(&after, "t0ken-4"), of(&before, "t0ken-1"));
+        assert_eq!(after.label(of(&after, "t0ken-4").unwrap()).to_string(), "new");
+        let open = after.successor(None);
+        assert_eq!(of(&open, "abc"), of(&open.successor(None), "abc"));
+        assert_eq!((after.tokens(), open.tokens()), (Some(3), None));
     }
 
     #[test]

@@ -50,7 +50,8 @@ const CORRECTIONS_PER_INSERT: usize = 8;
 /// What a limiter is built for.
 #[derive(Clone, Copy, Debug)]
 pub struct RateLimits {
-    /// Requests a client may make in any one second; `None` is no limit, and then nobody is tracked.
+    /// Requests a client may make in any one second, where the request brings no limit of its own; `None` is
+    /// no limit, and then nobody is tracked.
     pub requests_max: Option<NonZeroU32>,
     /// Clients tracked at once; at least `stripes`, at most `u32::MAX - 1`.
     pub clients_max: usize,
@@ -118,7 +119,14 @@ impl RateLimiter {
 
     /// Decides on a request of `client` at `now`, and counts it when it is allowed.
     pub fn allow(&self, client: ClientId, now: Instant) -> Decision {
-        let Some(requests_max) = self.requests_max else {
+        self.allow_up_to(self.requests_max, client, now)
+    }
+
+    /// As [`RateLimiter::allow`], with a limit of this request's own: it is allowed if and only if fewer than
+    /// `requests_max` requests of the client were counted in the last second. `None` allows it and counts
+    /// nothing.
+    pub fn allow_up_to(&self, requests_max: Option<NonZeroU32>, client: ClientId, now: Instant) -> Decision {
+        let Some(requests_max) = requests_max else {
             return Decision::Allowed;
         };
         let hash = self.hasher.hash_one(client);

@@ -3,9 +3,8 @@
 use std::process::ExitCode;
 
 use clap::ArgMatches;
-use tracing_subscriber::EnvFilter;
 
-use super::settings::{self, SettingsArgs, Unusable};
+use super::settings::{self, Checked, SettingsArgs, Unusable};
 use crate::app;
 use crate::config::sources::Origin;
 
@@ -22,25 +21,12 @@ pub struct CheckArgs {
 /// Checks.
 #[must_use]
 pub fn run(args: &CheckArgs, matches: &ArgMatches) -> ExitCode {
-    let (merged, config) = match settings::check(&args.settings, matches) {
+    let Checked { merged, config, .. } = match settings::check(&args.settings, matches) {
         Ok(checked) => checked,
         Err(Unusable) => return ExitCode::from(super::BAD_USAGE),
     };
-    let mut usable = true;
-    let mut refuse = |error: &dyn std::fmt::Display| {
-        eprintln!("metricstream: {error}");
-        usable = false;
-    };
     if let Err(error) = app::check_files(&config) {
-        refuse(&error);
-    }
-    if let Err(error) = EnvFilter::try_new(&config.log_filter) {
-        refuse(&format_args!(
-            "--log-filter {:?} is not a filter: {error}",
-            config.log_filter
-        ));
-    }
-    if !usable {
+        eprintln!("metricstream: {error}");
         return ExitCode::from(super::BAD_USAGE);
     }
     let given = merged

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, ValueEnum};
 
-use super::settings::{self, SettingsArgs, Unusable};
+use super::settings::{self, Checked, SettingsArgs, Unusable};
 use crate::config::sources::{Effective, Entry, entries};
 
 /// Print the settings in force and where each is from
@@ -43,8 +43,8 @@ pub fn run(args: &ConfigArgs, matches: &ArgMatches) -> ExitCode {
         return super::print(&markdown(&entries()));
     }
     match settings::check(&args.settings, matches) {
-        Ok((merged, _)) if args.format == Format::Json => super::print(&json(&merged.effective)),
-        Ok((merged, _)) => super::print(&toml(&merged.effective)),
+        Ok(Checked { merged, .. }) if args.format == Format::Json => super::print(&json(&merged.effective)),
+        Ok(Checked { merged, .. }) => super::print(&toml(&merged.effective)),
         Err(Unusable) => ExitCode::from(super::BAD_USAGE),
     }
 }
@@ -101,16 +101,17 @@ fn json(effective: &[Effective]) -> String {
 
 /// The table of docs/configuration.md.
 fn markdown(entries: &[Entry]) -> String {
-    let mut out = String::from("| in a file | flag | default | |\n|---|---|---|---|\n");
+    let mut out = String::from("| in a file | flag | default | at run time | |\n|---|---|---|---|---|\n");
     for entry in entries {
         let default = entry
             .default
             .as_ref()
             .map_or(String::new(), |value| format!("`{value}`"));
+        let reload = if entry.is_reloadable() { "reload" } else { "" };
         let help = entry.help.replace('|', "\\|");
         let _ = writeln!(
             out,
-            "| `{}` | `{} {}` | {default} | {help} |",
+            "| `{}` | `{} {}` | {default} | {reload} | {help} |",
             entry.key,
             entry.flag(),
             entry.value_name

@@ -11,6 +11,8 @@ pub mod config;
 
 pub mod settings;
 
+pub mod reload;
+
 pub mod load;
 
 use std::io::Write as _;

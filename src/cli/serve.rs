@@ -1,15 +1,18 @@
-//! `metricstream serve`: runs the server until SIGINT or SIGTERM.
+//! `metricstream serve`: runs the server until SIGINT or SIGTERM; SIGHUP reloads its settings.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::ArgMatches;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, fmt, registry, reload};
 
 use super::BAD_USAGE;
-use super::settings::{self, SettingsArgs, Unusable};
+use super::reload::{Reloader, SetFilter};
+use super::settings::{self, Checked, SettingsArgs, Unusable};
 use crate::app::{App, StopReport};
 use crate::config::{Config, LogFormat};
 use crate::sync::shim::thread;
@@ -28,14 +31,19 @@ pub struct ServeArgs {
 /// setting that cannot be used, 130 when a second signal ended it at once.
 #[must_use]
 pub fn run(args: &ServeArgs, matches: &ArgMatches) -> ExitCode {
-    let config = match settings::check(&args.settings, matches) {
-        Ok((_, config)) => config,
+    let Checked {
+        merged,
+        config,
+        filter,
+    } = match settings::check(&args.settings, matches) {
+        Ok(checked) => checked,
         Err(Unusable) => return ExitCode::from(BAD_USAGE),
     };
-    if let Err(error) = start_messages(&config) {
-        return fail(&error, BAD_USAGE);
-    }
-    let mut signals = match Signals::new([SIGINT, SIGTERM]) {
+    let set_filter = match start_messages(filter, config.log_format) {
+        Ok(set_filter) => set_filter,
+        Err(error) => return fail(&error, 1),
+    };
+    let mut signals = match Signals::new([SIGHUP, SIGINT, SIGTERM]) {
         Ok(signals) => signals,
         Err(error) => return fail(&format_args!("cannot watch for signals: {error}"), 1),
     };
@@ -44,14 +52,21 @@ pub fn run(args: &ServeArgs, matches: &ArgMatches) -> ExitCode {
         Err(error) => return fail(&error, 1),
     };
     announce(&app, &config);
-    let signal = signals.forever().next();
-    tracing::info!(
-        signal,
-        "stopping: no new connections, finishing what is in flight"
-    );
+    let mut reloader = Reloader::new(&args.settings, matches, set_filter, merged.effective);
+    for signal in signals.forever() {
+        if signal == SIGHUP {
+            reloader.reload(&app);
+            continue;
+        }
+        tracing::info!(
+            signal,
+            "stopping: no new connections, finishing what is in flight"
+        );
+        break;
+    }
     // A second signal means now; it must work while the stop is waiting.
     let second = thread::spawn("signals", move || {
-        if signals.forever().next().is_some() {
+        if signals.forever().any(|signal| signal != SIGHUP) {
             std::process::exit(FORCED);
         }
     });
@@ -66,18 +81,24 @@ fn fail(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn start_messages(config: &Config) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&config.log_filter)
-        .map_err(|error| format!("--log-filter {:?} is not a filter: {error}", config.log_filter))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+/// Begins to log, and answers with what replaces the filter.
+fn start_messages(filter: EnvFilter, format: LogFormat) -> Result<SetFilter, String> {
+    let (filter, handle) = reload::Layer::new(filter);
+    let messages = fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
-    let result = match config.log_format {
-        LogFormat::Human => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
+    let messages = match format {
+        LogFormat::Human => messages.boxed(),
+        LogFormat::Json => messages.json().boxed(),
     };
-    result.map_err(|error| format!("cannot start logging: {error}"))
+    registry()
+        .with(filter)
+        .with(messages)
+        .try_init()
+        .map_err(|error| format!("cannot start logging: {error}"))?;
+    Ok(Box::new(move |filter| {
+        handle.reload(filter).map_err(|error| error.to_string())
+    }))
 }
 
 /// The start-up line goes to standard output, so that a script can wait for it and learn the port.

@@ -1,6 +1,7 @@
 //! The settings of a command line with what the environment and a file add: the edge that reads them.
 //!
-//! Promises: whatever is wrong is said, all of it, a line each on standard error.
+//! Promises: whatever is wrong is found, all of it. [`check`] says it, a line each on standard error;
+//! [`load`] leaves that to the caller.
 //! Leaves to the caller: the exit code for [`Unusable`].
 
 use std::fs::File;
@@ -8,8 +9,9 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
+use tracing_subscriber::EnvFilter;
 
-use crate::config::sources::{self, FILE_VARIABLE, Merged, Sources};
+use crate::config::sources::{self, FILE_VARIABLE, Merged, Problem, Sources};
 use crate::config::{Config, Settings};
 use crate::limits::CONFIG_FILE_BYTES_MAX;
 use crate::sync::shim::thread;
@@ -29,26 +31,67 @@ pub struct SettingsArgs {
     pub settings: Settings,
 }
 
+/// Settings that can be used.
+#[derive(Debug)]
+pub struct Checked {
+    /// Each with its origin.
+    pub merged: Merged,
+    /// What they amount to.
+    pub config: Config,
+    /// What `log_filter` says.
+    pub filter: EnvFilter,
+}
+
 /// The settings cannot be used; why was said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unusable;
 
-/// The settings merged.
+/// The settings merged, checked, and found to be what a server can start with: see [`Checked`].
 ///
 /// # Errors
 /// [`Unusable`].
-pub fn merge(args: &SettingsArgs, matches: &ArgMatches) -> Result<Merged, Unusable> {
+pub fn check(args: &SettingsArgs, matches: &ArgMatches) -> Result<Checked, Unusable> {
+    let checked = load(args, matches).map_err(|problems| {
+        for problem in problems {
+            say(&problem);
+        }
+        Unusable
+    })?;
+    for variable in &checked.merged.unknown_variables {
+        say(&format_args!(
+            "note: {variable} is in the environment and is no setting"
+        ));
+    }
+    Ok(checked)
+}
+
+/// As [`check`], silently.
+///
+/// # Errors
+/// Everything that is wrong, each with its place.
+pub fn load(args: &SettingsArgs, matches: &ArgMatches) -> Result<Checked, Vec<String>> {
+    let merged = merge(args, matches)?;
+    let config = merged
+        .check(thread::cores())
+        .map_err(|problem| vec![problem.to_string()])?;
+    let filter = EnvFilter::try_new(&config.log_filter).map_err(|error| {
+        let filter = &config.log_filter;
+        vec![format!("--log-filter {filter:?} is not a filter: {error}")]
+    })?;
+    Ok(Checked {
+        merged,
+        config,
+        filter,
+    })
+}
+
+fn merge(args: &SettingsArgs, matches: &ArgMatches) -> Result<Merged, Vec<String>> {
     let from_environment = std::env::var_os(FILE_VARIABLE).filter(|path| !path.is_empty());
     let path = args.config_file.clone().or(from_environment.map(PathBuf::from));
     let file = match path {
         Some(path) => {
-            let text = read(&path).map_err(|error| {
-                say(&format_args!(
-                    "cannot read the settings in {}: {error}",
-                    path.display()
-                ));
-                Unusable
-            })?;
+            let text = read(&path)
+                .map_err(|error| vec![format!("cannot read the settings in {}: {error}", path.display())])?;
             Some((path, text))
         }
         None => None,
@@ -58,33 +101,8 @@ pub fn merge(args: &SettingsArgs, matches: &ArgMatches) -> Result<Merged, Unusab
         environment: std::env::vars_os().collect(),
         file: file.as_ref().map(|(path, text)| (path.as_path(), text.as_str())),
     };
-    let merged = sources::merge(&sources).map_err(|problems| {
-        for problem in problems {
-            say(&problem);
-        }
-        Unusable
-    })?;
-    for variable in &merged.unknown_variables {
-        say(&format_args!(
-            "note: {variable} is in the environment and is no setting"
-        ));
-    }
-    Ok(merged)
-}
-
-/// The settings merged and checked.
-///
-/// # Errors
-/// [`Unusable`].
-pub fn check(args: &SettingsArgs, matches: &ArgMatches) -> Result<(Merged, Config), Unusable> {
-    let merged = merge(args, matches)?;
-    match merged.check(thread::cores()) {
-        Ok(config) => Ok((merged, config)),
-        Err(problem) => {
-            say(&problem);
-            Err(Unusable)
-        }
-    }
+    let texts = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect();
+    sources::merge(&sources).map_err(texts)
 }
 
 fn say(what: &dyn std::fmt::Display) {

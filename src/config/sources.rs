@@ -18,7 +18,7 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use toml_edit::{Document, Item, Value};
 
-use super::{Config, ConfigError, Settings};
+use super::{Config, ConfigError, RELOADABLE, Settings};
 
 /// What the name of every variable begins with.
 pub const PREFIX: &str = "METRICSTREAM_";
@@ -44,6 +44,12 @@ impl Entry {
     #[must_use]
     pub fn flag(&self) -> String {
         format!("--{}", self.key.replace('_', "-"))
+    }
+
+    /// Whether a reload puts a change of it in force.
+    #[must_use]
+    pub fn is_reloadable(&self) -> bool {
+        RELOADABLE.contains(&self.key.as_str())
     }
 
     /// The variable.
@@ -273,6 +279,33 @@ impl Merged {
                 error,
             }
         })
+    }
+}
+
+/// The names of the settings that differ between what is in force and what was read anew.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Those that a reload puts in force.
+    pub reloaded: Vec<String>,
+    /// Those that take a restart.
+    pub restart: Vec<String>,
+}
+
+impl Changes {
+    /// What a reload changes that finds `next` while `in_force` is; both as [`merge`] made them.
+    #[must_use]
+    pub fn between(in_force: &[Effective], next: &[Effective]) -> Self {
+        let mut changes = Self::default();
+        let pairs = in_force.iter().zip(next);
+        for (_, next) in pairs.filter(|(before, next)| before.value != next.value) {
+            let names = if next.entry.is_reloadable() {
+                &mut changes.reloaded
+            } else {
+                &mut changes.restart
+            };
+            names.push(next.entry.key.clone());
+        }
+        changes
     }
 }
 
@@ -528,6 +561,27 @@ mod tests {
         let merged = merged(&[], &variables, "").unwrap();
         assert_eq!(merged.unknown_variables, ["METRICSTREAM_SERVICE_HOST"]);
         assert_eq!(origin(&merged, "workers"), "default");
+    }
+
+    #[test]
+    fn a_reload_tells_what_it_puts_in_force_from_what_it_cannot() {
+        let in_force = merged(&[], &[], "workers = 1\nidle_timeout_ms = 5\n").unwrap();
+        let flags = ["--tokens-file", "t"];
+        let next = merged(&flags, &[], "workers = 2\nclients_max = 100000\n").unwrap();
+        let changes = Changes::between(&in_force.effective, &next.effective);
+        assert_eq!(changes.reloaded, ["tokens_file", "idle_timeout_ms"]);
+        assert_eq!(
+            changes.restart,
+            ["workers"],
+            "a value that is the default is no change"
+        );
+        assert_eq!(
+            Changes::between(&next.effective, &next.effective),
+            Changes::default()
+        );
+        for key in RELOADABLE {
+            assert!(entries().iter().any(|entry| entry.key == key), "{key}");
+        }
     }
 
     #[test]

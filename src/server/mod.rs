@@ -24,11 +24,10 @@ pub mod pages;
 pub mod reactor;
 pub mod reply;
 pub mod routes;
+pub mod rules;
 pub mod servant;
 pub mod table;
 pub mod turn;
-
-use std::time::Duration;
 
 use crate::clock::{Instant, SystemClock};
 use crate::http;
@@ -44,10 +43,11 @@ use self::budget::Budget;
 use self::connection::{Connection, Fate};
 use self::pages::{Figure, Figures};
 use self::reactor::Workers;
+use self::rules::{Latest, Rules, Timeouts};
 use self::servant::Log;
 use self::table::Table;
 
-/// The bounds of a server, each a setting of the same name.
+/// The bounds of a server, each a setting of the same name, for as long as it runs.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// Bounds of a request's framing.
@@ -58,14 +58,6 @@ pub struct Bounds {
     pub queue_jobs_max: usize,
     /// Bytes of partly received requests over all connections.
     pub request_buffer_bytes_max: usize,
-    /// A connection without a request is closed after this.
-    pub idle_timeout: Duration,
-    /// A request must be whole this long after its first byte.
-    pub request_timeout: Duration,
-    /// A client must take some of its reply within this.
-    pub write_timeout: Duration,
-    /// A graceful stop lets what is in flight finish for at most this.
-    pub stop_timeout: Duration,
 }
 
 /// What all threads of the server share.
@@ -91,6 +83,8 @@ pub struct Shared {
     pub stopping: Stop,
     /// The server's bounds.
     pub bounds: Bounds,
+    /// What can change while it runs; threads that serve keep a view of their own.
+    pub rules: Latest<Rules>,
     /// The threads behind, for the statistics: set once they run, cleared once they are drained, which
     /// breaks the cycle of owners.
     pub threads: Mutex<Option<Threads>>,
@@ -106,10 +100,11 @@ pub struct Threads {
 }
 
 impl Shared {
-    /// The shared state of a server within `bounds`.
+    /// The shared state of a server within `bounds`, which begins by `rules`.
     #[must_use]
     pub fn new(
         bounds: Bounds,
+        rules: Rules,
         clock: SystemClock,
         poller: Poller,
         ingest: Ingest,
@@ -127,12 +122,13 @@ impl Shared {
             monitor,
             stopping: Stop::new(),
             bounds,
+            rules: Latest::new(rules),
             threads: Mutex::new(None),
         }
     }
 
     /// Lays a connection to rest until its client does something, or closes it when it is done.
-    pub fn rest(&self, mut connection: Box<Connection>, now: Instant) {
+    pub fn rest(&self, mut connection: Box<Connection>, now: Instant, timeouts: &Timeouts) {
         if !connection.has_unsent() {
             match connection.fate {
                 Fate::Close => return drop(connection),
@@ -148,23 +144,13 @@ impl Shared {
             }
         }
         if !connection.lingering {
-            connection.deadline = self.deadline(&connection, now);
+            connection.deadline = deadline(&connection, now, timeouts);
         }
         let (token, interest) = (connection.token(), connection.interest());
         // Not armed: the peer is gone, and dropping the connection closes it.
         #[allow(clippy::borrowed_box, reason = "the table holds boxes")]
         let armed = |resting: &Box<Connection>| self.poller.arm(resting.socket(), token, interest).is_ok();
         drop(self.table.rest(token, connection, armed));
-    }
-
-    fn deadline(&self, connection: &Connection, now: Instant) -> Instant {
-        if connection.has_unsent() {
-            return now.after(self.bounds.write_timeout);
-        }
-        match connection.request_began {
-            Some(began) => began.after(self.bounds.request_timeout),
-            None => now.after(self.bounds.idle_timeout),
-        }
     }
 
     /// What the statistics show.
@@ -305,6 +291,17 @@ impl Shared {
             ),
             figure("clients_max", self.ingest.clients_max(), "Clients it may track."),
         ]
+    }
+}
+
+/// When to give up on the client of a connection that is laid to rest at `now`.
+fn deadline(connection: &Connection, now: Instant, timeouts: &Timeouts) -> Instant {
+    if connection.has_unsent() {
+        return now.after(timeouts.write_timeout);
+    }
+    match connection.request_began {
+        Some(began) => began.after(timeouts.request_timeout),
+        None => now.after(timeouts.idle_timeout),
     }
 }
 

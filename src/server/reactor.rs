@@ -86,7 +86,8 @@ impl Reactor {
         if let Some(listener) = self.listener.take() {
             let _ = self.shared.poller.remove(&listener);
         }
-        let deadline = self.shared.clock.now().after(self.shared.bounds.stop_timeout);
+        let stop_timeout = self.servant.rules().timeouts.stop_timeout;
+        let deadline = self.shared.clock.now().after(stop_timeout);
         while self.shared.table.open() > 0 && self.shared.clock.now() < deadline {
             self.step(ready, STOPPING_INTERVAL);
             self.shared
@@ -166,7 +167,8 @@ impl Reactor {
         }
         let reserved = Budget::reserve_none(&self.shared.buffers);
         let mut connection = Box::new(Connection::new(socket, peer.ip(), lease, reserved));
-        connection.deadline = self.shared.clock.now().after(self.shared.bounds.idle_timeout);
+        let idle_timeout = self.servant.rules().timeouts.idle_timeout;
+        connection.deadline = self.shared.clock.now().after(idle_timeout);
         // Added armed: the event, if it is there already, waits in the poller until this thread asks.
         if self.shared.table.rest(token, connection, |_| true).is_err() {
             unreachable!("arming is not tried");

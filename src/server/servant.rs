@@ -23,6 +23,7 @@ use super::connection::{Broken, Connection, Fate};
 use super::date::{Date, DateCache};
 use super::reply::{self, Form, Refusal};
 use super::routes::{self, Route};
+use super::rules::{Rules, View};
 use super::turn::{Outcome, Turn};
 use super::{Shared, pages};
 
@@ -33,6 +34,7 @@ pub type Log = log::Log<Box<Connection>>;
 #[derive(Debug)]
 pub struct Sender {
     shared: Arc<Shared>,
+    rules: View<Rules>,
     recorder: Recorder,
     out: Vec<u8>,
 }
@@ -42,6 +44,7 @@ impl Sender {
     #[must_use]
     pub fn new(shared: Arc<Shared>, recorder: Recorder) -> Self {
         Self {
+            rules: shared.rules.view(),
             shared,
             recorder,
             out: Vec::with_capacity(limits::READ_BYTES),
@@ -50,6 +53,7 @@ impl Sender {
 
     /// Says what the turn on `connection` decided, then lays it to rest or closes it.
     pub fn deliver(&mut self, mut connection: Box<Connection>, outcome: Outcome) {
+        self.rules.refresh(&self.shared.rules);
         let now = self.shared.clock.now();
         self.count(&connection, outcome);
         self.out.clear();
@@ -57,12 +61,12 @@ impl Sender {
             .turn
             .settle(outcome, now, &mut self.recorder, &mut self.out);
         if self.out.is_empty() {
-            return self.shared.rest(connection, now);
+            return self.shared.rest(connection, now, &self.rules.timeouts);
         }
         match connection.send(&self.out) {
             Ok(moved) => {
                 self.shared.stats.sent_bytes.add(moved as u64);
-                self.shared.rest(connection, now);
+                self.shared.rest(connection, now, &self.rules.timeouts);
             }
             Err(Broken) => drop(connection),
         }
@@ -150,8 +154,21 @@ impl Servant {
         }
     }
 
+    /// The rules in force.
+    pub fn rules(&mut self) -> &Rules {
+        self.sender.rules.refresh(&self.shared.rules);
+        &self.sender.rules
+    }
+
+    /// Lays a connection to rest until its client does something.
+    fn rest(&self, connection: Box<Connection>) {
+        let now = self.shared.clock.now();
+        self.shared.rest(connection, now, &self.sender.rules.timeouts);
+    }
+
     /// One turn on a connection that is ready, or that a turn left with a backlog.
     pub fn turn(&mut self, mut connection: Box<Connection>) {
+        self.rules();
         // A turn that panicked may have left lines of a connection that is gone.
         self.lines.clear();
         if connection.lingering {
@@ -163,7 +180,7 @@ impl Servant {
                 Err(Broken) => return,
             }
             if connection.has_unsent() || connection.fate != Fate::KeepAlive {
-                return self.shared.rest(connection, self.shared.clock.now());
+                return self.rest(connection);
             }
         }
         if self.read_and_serve(&mut connection).is_ok() {
@@ -364,10 +381,11 @@ impl Servant {
             now,
             arrival,
         };
+        let admission = &self.sender.rules.admission;
         let accepted = self
             .shared
             .ingest
-            .run(&submission, &mut self.scratch, &mut self.lines);
+            .run(admission, &submission, &mut self.scratch, &mut self.lines);
         if let Err(ingest::Refusal::RateLimited { .. }) = accepted {
             self.shared.stats.refused_rate_limited.add(1);
         }
@@ -378,7 +396,8 @@ impl Servant {
     fn refuse_early(&self, peer: IpAddr, head: &Head<'_>) -> Option<(Endpoint, Refusal)> {
         match routes::find(head) {
             Ok(Route::Ingest) => {
-                let refusal = self.shared.ingest.identify(head.authorization, peer).err()?;
+                let admission = &self.sender.rules.admission;
+                let refusal = admission.identify(head.authorization, peer).err()?;
                 Some((Endpoint::Ingest, refusal.into()))
             }
             Ok(_) => None,
@@ -436,7 +455,7 @@ impl Servant {
 
     /// Answers a request that was not whole in time.
     pub fn time_out(&mut self, mut connection: Box<Connection>) {
-        let refusal = Refusal::TimedOut(self.shared.bounds.request_timeout);
+        let refusal = Refusal::TimedOut(self.rules().timeouts.request_timeout);
         let (now, date) = (self.shared.clock.now(), self.date());
         refuse_rest(&mut connection, now, Endpoint::Other, &refusal, date);
         connection.partial = Vec::new();
@@ -456,7 +475,7 @@ impl Servant {
             }
         }
         self.input.clear();
-        self.shared.rest(connection, self.shared.clock.now());
+        self.rest(connection);
     }
 }
 
