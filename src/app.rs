@@ -6,6 +6,8 @@
 //! it takes.
 //! Leaves to the caller: when to stop.
 
+mod housekeeper;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -33,6 +35,8 @@ use crate::sync::shim::Arc;
 use crate::sync::shim::thread::{self, JoinHandle};
 use crate::sync::stop::Stop;
 use crate::sync::thread_pool::ThreadPool;
+
+use housekeeper::Housekeeper;
 
 /// Descriptors besides connections: the log, the poller, standard streams, libraries.
 const OTHER_FILES: u64 = 64;
@@ -235,12 +239,13 @@ impl Running {
         let workers = Arc::new(ThreadPool::start("worker", servants, config.queue_jobs_max)?);
         let housekeeping_stop = Arc::new(Stop::new());
         let housekeeper = {
+            let keeper = Housekeeper::new(shared.clock.now(), config.summary_interval);
             let (shared, log, stop) = (
                 Arc::clone(&shared),
                 Arc::clone(&log),
                 Arc::clone(&housekeeping_stop),
             );
-            thread::spawn("housekeeper", move || keep_house(&shared, &log, &stop))?
+            thread::spawn("housekeeper", move || keeper.run(&shared, &log, &stop))?
         };
         *shared.threads.lock() = Some(Threads {
             workers: Arc::clone(&workers),
@@ -275,66 +280,6 @@ impl Running {
         let _ = self.housekeeper.join();
         *self.shared.threads.lock() = None;
         connections_cut
-    }
-}
-
-/// Collects the request events, forgets idle clients and tells of trouble, until told to stop.
-fn keep_house(shared: &Shared, log: &Log, stop: &Stop) {
-    let mut next_sweep = shared.clock.now().after(limits::RATE_WINDOW);
-    let mut told = Told::default();
-    while !stop.wait_timeout(limits::COLLECT_INTERVAL) {
-        shared.monitor.collect();
-        let now = shared.clock.now();
-        if now >= next_sweep {
-            next_sweep = now.after(limits::RATE_WINDOW);
-            shared.ingest.sweep(now);
-            told.tell(shared, log);
-        }
-    }
-}
-
-/// What the messages have told so far, so that each is said once, and how it goes on once a second at most.
-#[derive(Debug, Default)]
-struct Told {
-    failures: u64,
-    failing: bool,
-    poisoned: bool,
-    refused: u64,
-}
-
-impl Told {
-    fn tell(&mut self, shared: &Shared, log: &Log) {
-        let log::Status {
-            progress, refusing, ..
-        } = log.status();
-        if let Some(log::Refusal::Poisoned(failure)) = refusing
-            && !std::mem::replace(&mut self.poisoned, true)
-        {
-            tracing::error!(%failure, "the log is closed; every request is refused until a restart");
-        }
-        if progress.failures != self.failures {
-            let (failures, failure) = (
-                progress.failures,
-                progress.last_failure.map(tracing::field::display),
-            );
-            tracing::warn!(
-                failures,
-                failure,
-                "the log could not write; requests are refused with 503"
-            );
-            (self.failures, self.failing) = (failures, true);
-        } else if self.failing && !self.poisoned {
-            tracing::info!("no failure of the log for a second");
-            self.failing = false;
-        }
-        let stats = &shared.stats;
-        let refused =
-            stats.refused_queue_full.get() + stats.refused_log_full.get() + stats.connections_refused.get();
-        if refused != self.refused {
-            let more = refused - self.refused;
-            tracing::warn!(refused = more, "overloaded: refused with 503 in the last second");
-            self.refused = refused;
-        }
     }
 }
 
@@ -432,6 +377,8 @@ fn bounds(config: &Config) -> Bounds {
         connections_max: config.connections_max,
         queue_jobs_max: config.queue_jobs_max,
         request_buffer_bytes_max: config.request_buffer_bytes_max,
+        log_queue_bytes_max: config.log_queue_bytes_max,
+        log_queue_batches_max: config.log_queue_batches_max,
     }
 }
 

@@ -131,6 +131,10 @@ pub struct Settings {
     #[arg(long, value_name = "MS", default_value_t = limits::STOP_TIMEOUT_MS_DEFAULT)]
     pub stop_timeout_ms: u64,
 
+    /// Time between two lines of summary in the log, in ms; 0 writes none
+    #[arg(long, value_name = "MS", default_value_t = limits::SUMMARY_INTERVAL_MS_DEFAULT)]
+    pub summary_interval_ms: u64,
+
     /// Messages to log, as a tracing filter: error, warn, info, debug, metricstream::server=trace
     #[arg(long, value_name = "FILTER", default_value = "info")]
     pub log_filter: String,
@@ -165,6 +169,8 @@ pub struct Config {
     pub request_timeout: Duration,
     pub write_timeout: Duration,
     pub stop_timeout: Duration,
+    /// `None` writes none.
+    pub summary_interval: Option<Duration>,
     pub log_filter: String,
     pub log_format: LogFormat,
 }
@@ -268,6 +274,10 @@ impl Settings {
             request_timeout: time("request-timeout-ms", self.request_timeout_ms)?,
             write_timeout: time("write-timeout-ms", self.write_timeout_ms)?,
             stop_timeout: time("stop-timeout-ms", self.stop_timeout_ms)?,
+            summary_interval: match millis("summary-interval-ms", self.summary_interval_ms, 0)? {
+                0 => None,
+                interval => Some(Duration::from_millis(interval)),
+            },
             log_filter: self.log_filter,
             log_format: self.log_format,
         };

@@ -69,6 +69,15 @@ pub struct Admission {
     pub requests_max: Option<NonZeroU32>,
 }
 
+/// What the data path makes of a submission.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// Who it is from, unless that is why it is refused.
+    pub client: Option<ClientId>,
+    /// The number of metrics whose lines were added, or why none were.
+    pub result: Result<u32, Refusal>,
+}
+
 /// The data path with its state.
 #[derive(Debug)]
 pub struct Ingest {
@@ -96,29 +105,49 @@ impl Ingest {
         }
     }
 
-    /// The whole path: adds the lines of `submission`, if `admission` admits it, to `lines` and answers with
-    /// the number of metrics.
-    ///
-    /// # Errors
-    /// The first step that refuses; `lines` is as it was.
+    /// The whole path: adds the lines of `submission`, if `admission` admits it, to `lines`; when it is
+    /// refused, by the first step that refuses, `lines` is as it was.
     pub fn run(
         &self,
         admission: &Admission,
         submission: &Submission<'_>,
         scratch: &mut Scratch,
         lines: &mut Vec<u8>,
+    ) -> Answer {
+        match admission.identify(submission.credential, submission.peer) {
+            Ok(client) => Answer {
+                client: Some(client),
+                result: self.run_as(client, admission.requests_max, submission, scratch, lines),
+            },
+            Err(refusal) => Answer {
+                client: None,
+                result: Err(refusal),
+            },
+        }
+    }
+
+    fn run_as(
+        &self,
+        client: ClientId,
+        requests_max: Option<NonZeroU32>,
+        submission: &Submission<'_>,
+        scratch: &mut Scratch,
+        lines: &mut Vec<u8>,
     ) -> Result<u32, Refusal> {
-        let admitted = self.admit(admission, submission)?;
+        let admitted = self.admit(client, requests_max, submission)?;
         let draft = admitted.decode(&self.limits, scratch)?;
         let batch = draft.validate().map_err(Refusal::Metrics)?;
         batch.encode(admitted.arrival, lines);
         Ok(u32::try_from(batch.len()).unwrap_or(u32::MAX))
     }
 
-    /// Admits a submission, which counts it.
-    fn admit<'a>(&self, admission: &Admission, submission: &Submission<'a>) -> Result<Admitted<'a>, Refusal> {
-        let client = admission.identify(submission.credential, submission.peer)?;
-        let requests_max = admission.requests_max;
+    /// Admits a submission of `client`, which counts it.
+    fn admit<'a>(
+        &self,
+        client: ClientId,
+        requests_max: Option<NonZeroU32>,
+        submission: &Submission<'a>,
+    ) -> Result<Admitted<'a>, Refusal> {
         match self.limiter.allow_up_to(requests_max, client, submission.now) {
             Decision::Allowed => Ok(Admitted {
                 body: submission.body,

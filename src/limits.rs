@@ -32,6 +32,9 @@ pub const CHUNK_EXTENSION_BYTES_MAX: usize = 16 * 1024;
 /// Longest trailer section of a chunked body, in bytes.
 pub const TRAILER_BYTES_MAX: usize = 4 * 1024;
 
+/// Longest `X-Request-Id` that is taken over, in bytes; nginx's and Envoy's have 32 and 36.
+pub const REQUEST_ID_BYTES_MAX: usize = 64;
+
 // ---- json and metrics
 
 /// Deepest nesting of arrays and objects in a document.
@@ -160,6 +163,27 @@ pub const COLLECT_INTERVAL: std::time::Duration = std::time::Duration::from_mill
 /// Request events that may wait for the monitor, for each worker. A power of two.
 pub const EVENT_RING_CAPACITY: usize = 8_192;
 
+/// What "recent" is: rates and latencies are over this window, besides since the start.
+pub const RECENT_WINDOW: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// The recent window moves on in steps of this.
+pub const RECENT_SLOT: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Steps of the recent window.
+pub const RECENT_SLOTS: usize = 10;
+
+/// Clients whose requests are counted for the statistics, each; the table may hold twice as many for a while.
+pub const CLIENT_FIGURES_MAX: usize = 1_024;
+
+/// Clients that the statistics show.
+pub const CLIENTS_SHOWN_MAX: usize = 20;
+
+/// A message about what goes on happening is repeated after this, with a count.
+pub const REPEAT_INTERVAL: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Time between two lines of summary in the log, in milliseconds; 0 writes none.
+pub const SUMMARY_INTERVAL_MS_DEFAULT: u64 = 60_000;
+
 // ---- settings
 
 /// Longest file of settings in bytes: a hundred times what all of them take with a comment each.
@@ -167,6 +191,8 @@ pub const CONFIG_FILE_BYTES_MAX: u64 = 1 << 20;
 
 const _: () = {
     assert!(EVENT_RING_CAPACITY.is_power_of_two());
+    assert!(RECENT_WINDOW.as_secs() == RECENT_SLOTS as u64 * RECENT_SLOT.as_secs());
+    assert!(CLIENTS_SHOWN_MAX <= CLIENT_FIGURES_MAX);
     assert!(TRAILER_BYTES_MAX < BODY_BYTES_MAX_DEFAULT);
     // A body of the largest size becomes lines that are at most a few times as long; the queue takes one.
     assert!(LOG_QUEUE_BYTES_MAX_DEFAULT >= 4 * BODY_BYTES_MAX_DEFAULT);

@@ -5,18 +5,25 @@
 //! event is dropped and the drop counted.
 //! Leaves to the caller: to collect often enough ([`crate::limits::COLLECT_INTERVAL`]).
 
-use std::collections::BTreeMap;
+pub mod clients;
+pub mod figures;
+pub mod latency;
+pub mod process;
+pub mod repeats;
+pub mod watch;
+
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-
-use crate::limits::EVENT_RING_CAPACITY;
+use crate::admission::auth::ClientId;
+use crate::clock::Instant;
+use crate::limits::{CLIENTS_SHOWN_MAX, EVENT_RING_CAPACITY};
 use crate::stats::Stats;
 use crate::sync::ring::{Consumer, Producer, ring};
 use crate::sync::shim::{Arc, Mutex};
 
-/// Longest latency told apart from longer ones, in microseconds.
-const LATENCY_US_MAX: u64 = 60_000_000;
+use clients::{ClientCounts, Clients};
+pub use latency::QUANTILES;
+use latency::{Latency, Quantiles, Slots};
 
 /// What a request was for; the label `endpoint` of the exposition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,17 +36,20 @@ pub enum Endpoint {
     Stats,
     /// `GET /health` and `GET /ready`
     Health,
+    /// `GET /`
+    Page,
     /// Anything else, and what could not be read as a request.
     Other,
 }
 
 impl Endpoint {
     /// Every endpoint.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Ingest,
         Self::Metrics,
         Self::Stats,
         Self::Health,
+        Self::Page,
         Self::Other,
     ];
 
@@ -51,6 +61,7 @@ impl Endpoint {
             Self::Metrics => "metrics",
             Self::Stats => "stats",
             Self::Health => "health",
+            Self::Page => "page",
             Self::Other => "other",
         }
     }
@@ -63,6 +74,10 @@ pub struct Event {
     pub endpoint: Endpoint,
     /// The status of the reply.
     pub status: u16,
+    /// Why it was refused: the code of the refusal.
+    pub reason: Option<&'static str>,
+    /// Who made it, as far as that was asked.
+    pub client: Option<ClientId>,
     /// From the read that completed the request to the reply's hand-over to the kernel.
     pub latency: Duration,
 }
@@ -94,41 +109,54 @@ pub struct Monitor {
 #[derive(Debug)]
 struct State {
     rings: Vec<Consumer<Event>>,
-    responses: BTreeMap<(Endpoint, u16), u64>,
-    latency: Vec<Latency>,
+    /// In the order in which they came first; few, since endpoints, statuses and reasons are.
+    responses: Vec<Responses>,
+    latency: [Latency; Endpoint::ALL.len()],
+    slots: Slots,
+    clients: Clients,
 }
 
-#[derive(Debug)]
-struct Latency {
-    histogram: Histogram<u64>,
-    sum: Duration,
+/// Requests of one endpoint answered alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Responses {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// The status.
+    pub status: u16,
+    /// The code of the refusal, if it was one.
+    pub reason: Option<&'static str>,
+    /// How many.
+    pub count: u64,
 }
 
-/// The figures of one endpoint.
-#[derive(Clone, Debug, PartialEq)]
+/// The latency of one endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EndpointSummary {
     /// Which.
     pub endpoint: Endpoint,
-    /// Requests in the figures below.
-    pub count: u64,
-    /// Sum of their latencies.
+    /// Sum of the latencies since the start.
     pub sum: Duration,
-    /// Latency at each of [`QUANTILES`], in microseconds.
-    pub quantiles_us: [u64; QUANTILES.len()],
-    /// The longest latency, in microseconds.
-    pub max_us: u64,
+    /// Since the start.
+    pub since_start: Quantiles,
+    /// Over the recent window.
+    pub recent: Quantiles,
 }
 
-/// The quantiles of a summary.
-pub const QUANTILES: [f64; 4] = [0.5, 0.95, 0.99, 0.999];
-
-/// What the monitor knows, since the start of the server.
+/// What the monitor knows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
-    /// Requests by endpoint and status.
-    pub responses: Vec<(Endpoint, u16, u64)>,
+    /// Requests by endpoint, status and reason, since the start.
+    pub responses: Vec<Responses>,
     /// Latencies of the endpoints that had a request.
     pub endpoints: Vec<EndpointSummary>,
+    /// The time that the recent latencies are of.
+    pub recent_time: Duration,
+    /// The busiest clients.
+    pub clients: Vec<ClientCounts>,
+    /// The time that the recent requests of the clients are of.
+    pub clients_recent_time: Duration,
+    /// Requests that a client may have made besides those counted for it, at most.
+    pub clients_missed_max: u64,
 }
 
 impl Monitor {
@@ -136,11 +164,12 @@ impl Monitor {
     #[must_use]
     pub fn new(recorders: usize, stats: &Arc<Stats>) -> (Self, Vec<Recorder>) {
         let (producers, rings): (Vec<_>, Vec<_>) = (0..recorders).map(|_| ring(EVENT_RING_CAPACITY)).unzip();
-        let latency = Endpoint::ALL.iter().map(|_| Latency::new()).collect();
         let state = State {
             rings,
-            responses: BTreeMap::new(),
-            latency,
+            responses: Vec::new(),
+            latency: Default::default(),
+            slots: Slots::default(),
+            clients: Clients::default(),
         };
         let recorders = producers
             .into_iter()
@@ -157,84 +186,108 @@ impl Monitor {
         )
     }
 
-    /// Takes what the rings hold into the figures.
-    pub fn collect(&self) {
-        self.state.lock().collect();
+    /// Takes what the rings hold into the figures; it counts as of `now`.
+    pub fn collect(&self, now: Instant) {
+        self.state.lock().collect(now);
     }
 
-    /// The figures, events up to now included.
+    /// The figures at `now`, events up to now included.
     #[must_use]
-    pub fn summary(&self) -> Summary {
+    pub fn summary(&self, now: Instant) -> Summary {
         let mut state = self.state.lock();
-        state.collect();
+        state.collect(now);
+        let mut responses = state.responses.clone();
+        responses.sort_unstable();
         Summary {
-            responses: state
-                .responses
-                .iter()
-                .map(|((endpoint, status), count)| (*endpoint, *status, *count))
-                .collect(),
-            endpoints: Endpoint::ALL
-                .iter()
-                .zip(&state.latency)
-                .filter(|(_, latency)| !latency.histogram.is_empty())
-                .map(|(endpoint, latency)| latency.summary(*endpoint))
-                .collect(),
+            responses,
+            endpoints: state.endpoints(),
+            recent_time: state.slots.covered(now),
+            clients: state.clients.top(CLIENTS_SHOWN_MAX),
+            clients_recent_time: state.clients.recent_time(now),
+            clients_missed_max: state.clients.missed_max(),
         }
     }
 }
 
 impl State {
-    fn collect(&mut self) {
+    fn collect(&mut self, now: Instant) {
+        let latency = &mut self.latency;
+        self.slots.advance(now, |slot| {
+            latency.iter_mut().for_each(|latency| latency.begin(slot))
+        });
+        self.clients.advance(now);
         for index in 0..self.rings.len() {
             // At most one ring's worth, so that a busy recorder cannot hold the collector.
             for _ in 0..EVENT_RING_CAPACITY {
                 let Some(event) = self.rings[index].pop() else {
                     break;
                 };
-                *self.responses.entry((event.endpoint, event.status)).or_default() += 1;
-                self.latency[event.endpoint as usize].record(event.latency);
+                self.count(&event);
             }
         }
     }
-}
 
-impl Latency {
-    fn new() -> Self {
-        // Two significant figures: percentiles within 1%, in 20 KiB an endpoint.
-        let histogram = Histogram::new_with_bounds(1, LATENCY_US_MAX, 2).expect("the bounds are constants");
-        Self {
-            histogram,
-            sum: Duration::ZERO,
-        }
-    }
-
-    fn record(&mut self, latency: Duration) {
-        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
-        self.histogram.saturating_record(micros.max(1));
-        self.sum = self.sum.saturating_add(latency);
-    }
-
-    fn summary(&self, endpoint: Endpoint) -> EndpointSummary {
-        EndpointSummary {
+    fn count(&mut self, event: &Event) {
+        let Event {
             endpoint,
-            count: self.histogram.len(),
-            sum: self.sum,
-            quantiles_us: QUANTILES.map(|quantile| self.histogram.value_at_quantile(quantile)),
-            max_us: self.histogram.max(),
+            status,
+            reason,
+            client,
+            latency,
+        } = *event;
+        let alike = |seen: &&mut Responses| {
+            seen.endpoint == endpoint && seen.status == status && seen.reason == reason
+        };
+        match self.responses.iter_mut().find(alike) {
+            Some(seen) => seen.count += 1,
+            None => self.responses.push(Responses {
+                endpoint,
+                status,
+                reason,
+                count: 1,
+            }),
         }
+        self.latency[endpoint as usize].record(latency, self.slots.current());
+        if let Some(client) = client {
+            self.clients.record(client, reason.is_none());
+        }
+    }
+
+    fn endpoints(&self) -> Vec<EndpointSummary> {
+        let all = Endpoint::ALL.iter().zip(&self.latency);
+        let summaries = all.map(|(endpoint, latency)| EndpointSummary {
+            endpoint: *endpoint,
+            sum: latency.sum(),
+            since_start: latency.since_start(),
+            recent: latency.recent(),
+        });
+        summaries
+            .filter(|summary| summary.since_start.count > 0)
+            .collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    const NOW: Instant = Instant::ZERO;
 
     fn event(endpoint: Endpoint, status: u16, micros: u64) -> Event {
         Event {
             endpoint,
             status,
+            reason: (status == 429).then_some("rate_limited"),
+            client: Some(ClientId::from_address(IpAddr::V4(Ipv4Addr::LOCALHOST))),
             latency: Duration::from_micros(micros),
         }
+    }
+
+    fn responses(summary: &Summary) -> Vec<(Endpoint, u16, Option<&'static str>, u64)> {
+        let rows = summary.responses.iter();
+        rows.map(|row| (row.endpoint, row.status, row.reason, row.count))
+            .collect()
     }
 
     #[test]
@@ -245,17 +298,25 @@ mod tests {
             recorders[0].record(event(Endpoint::Ingest, 200, micros));
         }
         recorders[1].record(event(Endpoint::Ingest, 429, 5));
-        let summary = monitor.summary();
+        let summary = monitor.summary(NOW);
         assert_eq!(
-            summary.responses,
-            [(Endpoint::Ingest, 200, 100), (Endpoint::Ingest, 429, 1)]
+            responses(&summary),
+            [
+                (Endpoint::Ingest, 200, None, 100),
+                (Endpoint::Ingest, 429, Some("rate_limited"), 1)
+            ]
         );
         let [ingest] = summary.endpoints.as_slice() else {
             panic!("one endpoint: {summary:?}")
         };
-        assert_eq!(ingest.count, 101);
+        assert_eq!(ingest.since_start.count, 101);
+        assert_eq!(ingest.since_start, ingest.recent);
         assert_eq!(ingest.sum, Duration::from_micros(5055));
-        assert_eq!((ingest.quantiles_us[0], ingest.max_us), (50, 100));
+        assert_eq!((ingest.recent.quantiles_us[0], ingest.recent.max_us), (50, 100));
+        let [client] = summary.clients.as_slice() else {
+            panic!("one client: {summary:?}")
+        };
+        assert_eq!((client.allowed, client.refused), (100, 1));
         assert_eq!(stats.requests.get(), 101);
     }
 
@@ -267,26 +328,15 @@ mod tests {
             recorders[0].record(event(Endpoint::Health, 200, 1));
         }
         assert_eq!(stats.events_dropped.get(), 3);
+        let whole = EVENT_RING_CAPACITY as u64;
         assert_eq!(
-            monitor.summary().responses,
-            [(Endpoint::Health, 200, EVENT_RING_CAPACITY as u64)]
+            responses(&monitor.summary(NOW)),
+            [(Endpoint::Health, 200, None, whole)]
         );
         recorders[0].record(event(Endpoint::Health, 200, 1));
         assert_eq!(
-            monitor.summary().responses,
-            [(Endpoint::Health, 200, EVENT_RING_CAPACITY as u64 + 1)]
+            responses(&monitor.summary(NOW)),
+            [(Endpoint::Health, 200, None, whole + 1)]
         );
-    }
-
-    #[test]
-    fn a_latency_beyond_the_histogram_counts_as_its_longest() {
-        let stats = Arc::new(Stats::default());
-        let (monitor, mut recorders) = Monitor::new(1, &stats);
-        recorders[0].record(Event {
-            endpoint: Endpoint::Other,
-            status: 200,
-            latency: Duration::MAX,
-        });
-        assert_eq!(monitor.summary().endpoints[0].count, 1);
     }
 }

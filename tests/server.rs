@@ -427,12 +427,89 @@ fn the_pages_tell_the_state() {
         text.contains("\nmetricstream_metrics_acknowledged_total 3\n"),
         "{text}"
     );
-    assert!(
-        text.contains("metricstream_responses_total{endpoint=\"ingest\",status=\"200\"} 1\n"),
-        "{text}"
-    );
+    for row in [
+        "metricstream_responses_total{endpoint=\"ingest\",status=\"200\",reason=\"\"} 1\n",
+        "metricstream_responses_total{endpoint=\"ingest\",status=\"400\",reason=\"bad_json\"} 1\n",
+        "metricstream_client_requests_total{client=\"127.0.0.1\",outcome=\"refused\"} 1\n",
+    ] {
+        assert!(text.contains(row), "{row} in {text}");
+    }
     let json = server.ask(b"GET /metrics HTTP/1.1\r\nHost: t\r\nAccept: application/json\r\n\r\n");
     assert_eq!(json.json()["ready"], true);
+}
+
+#[test]
+fn a_refusal_names_the_request_and_the_log_does_too() {
+    let server = Server::start(&["--log-filter", "info,metricstream::server=debug"]);
+    let taken = server.ask(b"GET /nowhere HTTP/1.1\r\nHost: t\r\nX-Request-ID: a.b-c_1\r\n\r\n");
+    assert_eq!(taken.field("x-request-id"), Some("a.b-c_1"));
+    assert_eq!(taken.json()["request_id"], "a.b-c_1");
+    let replaced = server.ask(b"GET /nowhere HTTP/1.1\r\nHost: t\r\nX-Request-Id: <script>\r\n\r\n");
+    let made = replaced.field("x-request-id").unwrap();
+    assert_eq!(made.len(), 16, "{made}");
+    let errors = server.errors();
+    for id in ["a.b-c_1", made] {
+        assert!(
+            errors.contains(&format!("request_id={id} status=404")),
+            "{errors}"
+        );
+    }
+    assert!(!errors.contains("<script>"));
+    assert_eq!(
+        server.post(&body("m", 1)).field("x-request-id"),
+        None,
+        "a success has none"
+    );
+}
+
+#[test]
+fn the_statistics_are_those_of_the_documentation() {
+    let server = Server::start(&["--summary-interval-ms", "1"]);
+    server.post(&body("m", 3));
+    server.post("{");
+    let stats = server.get("/stats").json();
+    let shown = std::fs::read_to_string("docs/monitoring.md").unwrap();
+    let names = |heading: &str| -> Vec<String> {
+        let (_, section) = shown.split_once(&format!("\n## {heading}\n")).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+        let cells = rows.filter_map(|row| row.split(" | ").next());
+        cells
+            .flat_map(|cell| cell.trim_end_matches('`').split("`, `"))
+            .map(str::to_owned)
+            .collect()
+    };
+    for (heading, group) in [("Counts", "counts"), ("Gauges", "gauges")] {
+        let group: Vec<_> = stats[group].as_object().unwrap().keys().cloned().collect();
+        let mut named = names(heading);
+        named.sort();
+        assert_eq!(named, group, "{heading}");
+    }
+    let mut fields: Vec<_> = stats.as_object().unwrap().keys().cloned().collect();
+    fields.push("not_ready_because".to_owned());
+    fields.sort();
+    let mut named = names("GET /stats");
+    named.sort();
+    assert_eq!(named, fields);
+    assert_eq!(stats["latency"][0]["recent"]["count"], 2);
+    assert_eq!(stats["clients"]["top"][0]["client"], "127.0.0.1");
+    assert_eq!(stats["clients"]["top"][0]["allowed"], 1);
+    assert_eq!(stats["clients"]["top"][0]["refused"], 1);
+    eventually("a reading is taken", || {
+        server.figure("resident_memory_bytes") > 1 << 20
+    });
+    let stats = server.get("/stats").json();
+    for limit in stats["limits"].as_array().unwrap() {
+        let ratio = limit["ratio"].as_f64().unwrap();
+        let share = limit["value"].as_f64().unwrap() / limit["max"].as_f64().unwrap();
+        assert!((ratio - share).abs() < 0.001, "{limit}");
+    }
+    eventually("a summary is written", || {
+        server.errors().contains("summary requests_per_s=")
+    });
+    eventually("the refusal is told", || {
+        server.errors().contains("refusing requests reason=\"bad_json\"")
+    });
 }
 
 #[test]

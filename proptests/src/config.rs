@@ -9,7 +9,7 @@ use metricstream::config::{Config, ConfigError, Settings};
 use metricstream::limits;
 
 /// The numeric flags with their documented ranges: the table an operator reads, written once more by hand.
-pub const RANGES: [(&str, u64, u64); 17] = [
+pub const RANGES: [(&str, u64, u64); 18] = [
     ("flush-interval-ms", 0, 86_400_000),
     ("log-queue-bytes-max", 65_536, 64 << 30),
     ("log-queue-batches-max", 1, 1 << 24),
@@ -26,6 +26,7 @@ pub const RANGES: [(&str, u64, u64); 17] = [
     ("request-timeout-ms", 1, 86_400_000),
     ("write-timeout-ms", 1, 86_400_000),
     ("stop-timeout-ms", 1, 86_400_000),
+    ("summary-interval-ms", 0, 86_400_000),
     // Not a number: its value is checked where it is used. Here so that every flag has a row.
     ("log-filter", 0, u64::MAX),
 ];
@@ -103,6 +104,7 @@ fn effective(config: &Config, name: &str) -> Option<u64> {
         "request-timeout-ms" => millis(config.request_timeout),
         "write-timeout-ms" => millis(config.write_timeout),
         "stop-timeout-ms" => millis(config.stop_timeout),
+        "summary-interval-ms" => config.summary_interval.map_or(Some(0), millis),
         _ => None,
     }
 }

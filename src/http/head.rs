@@ -41,6 +41,8 @@ pub struct Head<'a> {
     pub content_encoding: Option<&'a [u8]>,
     /// The value of Accept's first line; [`Head::values`] gives them all.
     pub accept: Option<&'a [u8]>,
+    /// The value of X-Request-Id's first line.
+    pub request_id: Option<&'a [u8]>,
     fields: &'a [u8],
     bytes: usize,
 }
@@ -435,6 +437,7 @@ fn parse_lines<'a>(
         content_type: known.content_type,
         content_encoding: known.content_encoding,
         accept: known.accept,
+        request_id: known.request_id,
         fields: &bytes[fields_start..at],
         bytes: at + 2,
     })
@@ -667,6 +670,7 @@ struct Known<'a> {
     content_type: Option<&'a [u8]>,
     content_encoding: Option<&'a [u8]>,
     accept: Option<&'a [u8]>,
+    request_id: Option<&'a [u8]>,
     length: Option<u64>,
     /// Offset of the first Transfer-Encoding line.
     coding_at: Option<usize>,
@@ -690,6 +694,9 @@ impl<'a> Known<'a> {
             10 if scan::same_name(name, b"connection") => self.note_connection(value),
             12 if scan::same_name(name, b"content-type") => {
                 return set_once(&mut self.content_type, value, at);
+            }
+            12 if scan::same_name(name, b"x-request-id") => {
+                self.request_id = self.request_id.or(Some(value));
             }
             13 if scan::same_name(name, b"authorization") => {
                 return set_once(&mut self.authorization, value, at);

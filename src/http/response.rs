@@ -38,6 +38,10 @@ pub struct Response<'a> {
     pub allow: Option<&'a str>,
     /// The value of WWW-Authenticate. RFC 9110 section 15.5.2: a 401 response MUST have it.
     pub www_authenticate: Option<&'a str>,
+    /// The value of X-Request-Id.
+    pub request_id: Option<&'a str>,
+    /// The value of Content-Security-Policy.
+    pub content_security_policy: Option<&'a str>,
 }
 
 impl<'a> Response<'a> {
@@ -52,6 +56,8 @@ impl<'a> Response<'a> {
             retry_after_s: None,
             allow: None,
             www_authenticate: None,
+            request_id: None,
+            content_security_policy: None,
         }
     }
 
@@ -86,6 +92,12 @@ impl<'a> Response<'a> {
             b"WWW-Authenticate: ",
             self.www_authenticate.map(str::as_bytes),
         );
+        self.push_field(out, b"X-Request-Id: ", self.request_id.map(str::as_bytes));
+        if let Some(policy) = self.content_security_policy {
+            self.push_field(out, b"Content-Security-Policy: ", Some(policy.as_bytes()));
+            // A page that is guarded against scripts of others is guarded against their frames as well.
+            out.extend_from_slice(b"X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n");
+        }
         if let Some(seconds) = self.retry_after_s {
             out.extend_from_slice(b"Retry-After: ");
             push_number(out, seconds);

@@ -23,25 +23,30 @@ pub mod date;
 pub mod pages;
 pub mod reactor;
 pub mod reply;
+pub mod request_id;
 pub mod routes;
 pub mod rules;
 pub mod servant;
 pub mod table;
 pub mod turn;
 
+use std::time::Duration;
+
 use crate::clock::{Instant, SystemClock};
 use crate::http;
 use crate::ingest::Ingest;
 use crate::limits;
-use crate::monitor::Monitor;
+use crate::monitor::figures::{FigureId, Reading};
+use crate::monitor::watch::Watch;
+use crate::monitor::{Monitor, Summary};
 use crate::net::Poller;
-use crate::stats::{Counter, Stats};
+use crate::stats::Stats;
 use crate::sync::shim::{Arc, Mutex};
 use crate::sync::stop::Stop;
 
 use self::budget::Budget;
 use self::connection::{Connection, Fate};
-use self::pages::{Figure, Figures};
+use self::pages::{Figures, Group};
 use self::reactor::Workers;
 use self::rules::{Latest, Rules, Timeouts};
 use self::servant::Log;
@@ -58,6 +63,10 @@ pub struct Bounds {
     pub queue_jobs_max: usize,
     /// Bytes of partly received requests over all connections.
     pub request_buffer_bytes_max: usize,
+    /// Bytes that may wait for the log's writer.
+    pub log_queue_bytes_max: usize,
+    /// Batches that may wait for the log's writer.
+    pub log_queue_batches_max: usize,
 }
 
 /// What all threads of the server share.
@@ -79,6 +88,8 @@ pub struct Shared {
     pub stats: Arc<Stats>,
     /// The measured figures.
     pub monitor: Monitor,
+    /// The figures over time.
+    pub watch: Mutex<Watch>,
     /// Requested once: the server stops.
     pub stopping: Stop,
     /// The server's bounds.
@@ -120,6 +131,7 @@ impl Shared {
             ingest,
             stats,
             monitor,
+            watch: Mutex::new(Watch::default()),
             stopping: Stop::new(),
             bounds,
             rules: Latest::new(rules),
@@ -156,22 +168,54 @@ impl Shared {
     /// What the statistics show.
     #[must_use]
     pub fn figures(&self) -> Figures {
-        let threads = self.threads.lock().clone();
-        let not_ready_because = self.reason_not_ready(threads.as_ref());
-        let mut figures = Figures {
+        let now = self.clock.now();
+        let summary = self.monitor.summary(now);
+        let (reading, rates_time) = self.reading(now, &summary);
+        let not_ready_because = self.not_ready_because();
+        let rules = self.rules.get();
+        let names = &rules.admission.authenticator;
+        Figures {
             version: env!("CARGO_PKG_VERSION"),
-            uptime_s: self.clock.now().since(self.started).as_secs_f64(),
+            uptime_s: now.since(self.started).as_secs_f64(),
             ready: not_ready_because.is_none(),
             not_ready_because,
-            counts: self.counts(),
-            gauges: self.gauges(),
-            ..Figures::default()
-        };
-        if let Some(Threads { workers, log }) = &threads {
-            add_threads(&mut figures, workers, log);
+            counts: Group::of(FigureId::counts(), &reading),
+            gauges: Group::of(FigureId::gauges(), &reading),
+            recent: Group::of(FigureId::recent(), &reading)
+                .and("rates_window_s", rates_time.as_secs_f64())
+                .and("latency_window_s", summary.recent_time.as_secs_f64()),
+            responses: pages::Responses::of(&summary),
+            latency: pages::Latency::of(&summary),
+            limits: pages::Limit::all(&reading),
+            clients: pages::Clients::of(&summary, |counts| names.label(counts.client).to_string()),
+            reading,
         }
-        figures.add_summary(&self.monitor.summary());
-        figures
+    }
+
+    /// The value of every figure at `now`, and the time that the rates are over. `summary` is the monitor's.
+    #[must_use]
+    pub fn reading(&self, now: Instant, summary: &Summary) -> (Reading, Duration) {
+        let threads = self.threads.lock().clone();
+        let mut reading = Reading::default();
+        self.set_counts(&mut reading);
+        self.set_gauges(now, &mut reading);
+        reading.set_whole(
+            "ready",
+            u64::from(self.reason_not_ready(threads.as_ref()).is_none()),
+        );
+        if let Some(Threads { workers, log }) = &threads {
+            set_threads(&mut reading, workers, log);
+        }
+        let refused = |status: Option<u16>| {
+            let rows = summary.responses.iter().filter(|row| row.reason.is_some());
+            let rows = rows.filter(|row| status.is_none_or(|status| row.status == status));
+            rows.map(|row| row.count).sum()
+        };
+        reading.set_count("refused", refused(None));
+        reading.set_count("refused_unavailable", refused(Some(503)));
+        reading.set_latencies(&summary.endpoints);
+        let time = self.watch.lock().complete(now, &mut reading);
+        (reading, time)
     }
 
     /// Why the server does not take metrics now, when it does not.
@@ -192,105 +236,43 @@ impl Shared {
         }
     }
 
-    fn counts(&self) -> Vec<Figure> {
+    fn set_counts(&self, reading: &mut Reading) {
         let stats = &self.stats;
-        let figure = |name, counter: &Counter, help| Figure {
-            name,
-            value: counter.get(),
-            help,
-        };
-        vec![
-            figure(
-                "connections_accepted",
-                &stats.connections_accepted,
-                "Connections accepted and served.",
-            ),
-            figure(
-                "connections_refused",
-                &stats.connections_refused,
-                "Connections refused: all were taken.",
-            ),
-            figure(
-                "connections_timed_out",
-                &stats.connections_timed_out,
-                "Connections closed at a deadline.",
-            ),
-            figure(
-                "received_bytes",
-                &stats.received_bytes,
-                "Bytes read from clients.",
-            ),
-            figure("sent_bytes", &stats.sent_bytes, "Bytes written to clients."),
-            figure("requests", &stats.requests, "Requests answered."),
-            figure(
-                "metrics_acknowledged",
-                &stats.metrics_acknowledged,
-                "Metrics stored and acknowledged.",
-            ),
-            figure(
-                "refused_rate_limited",
-                &stats.refused_rate_limited,
-                "Requests over a client's limit (429).",
-            ),
-            figure(
-                "refused_queue_full",
-                &stats.refused_queue_full,
-                "Requests refused: no worker free (503).",
-            ),
-            figure(
-                "refused_log_full",
-                &stats.refused_log_full,
-                "Requests refused: the log's queue full (503).",
-            ),
-            figure(
-                "refused_log_failed",
-                &stats.refused_log_failed,
-                "Requests refused: the log failed (503).",
-            ),
-            figure(
-                "reactor_panics",
-                &stats.reactor_panics,
-                "Panics of the reactor: each is a bug, and cost one connection.",
-            ),
-            figure(
-                "events_dropped",
-                &stats.events_dropped,
-                "Request events that found their ring full.",
-            ),
-        ]
+        for (name, counter) in [
+            ("connections_accepted", &stats.connections_accepted),
+            ("connections_refused", &stats.connections_refused),
+            ("connections_timed_out", &stats.connections_timed_out),
+            ("received_bytes", &stats.received_bytes),
+            ("sent_bytes", &stats.sent_bytes),
+            ("requests", &stats.requests),
+            ("metrics_acknowledged", &stats.metrics_acknowledged),
+            ("refused_rate_limited", &stats.refused_rate_limited),
+            ("refused_queue_full", &stats.refused_queue_full),
+            ("refused_log_full", &stats.refused_log_full),
+            ("refused_log_failed", &stats.refused_log_failed),
+            ("reactor_panics", &stats.reactor_panics),
+            ("events_dropped", &stats.events_dropped),
+        ] {
+            reading.set_count(name, counter.get());
+        }
     }
 
-    fn gauges(&self) -> Vec<Figure> {
-        let figure = |name, value: usize, help| Figure {
-            name,
-            value: value as u64,
-            help,
-        };
+    fn set_gauges(&self, now: Instant, reading: &mut Reading) {
         let bounds = &self.bounds;
-        vec![
-            figure("connections_open", self.table.open(), "Connections open."),
-            figure(
-                "connections_max",
-                bounds.connections_max,
-                "Connections that may be open.",
-            ),
-            figure(
-                "request_buffer_bytes",
-                self.buffers.used(),
-                "Bytes of partly received requests.",
-            ),
-            figure(
-                "request_buffer_bytes_max",
-                self.buffers.limit(),
-                "Bytes they may take.",
-            ),
-            figure(
-                "clients",
-                self.ingest.clients(),
-                "Clients the rate limiter tracks.",
-            ),
-            figure("clients_max", self.ingest.clients_max(), "Clients it may track."),
-        ]
+        reading.set_gauge("uptime_s", now.since(self.started).as_secs_f64());
+        for (name, value) in [
+            ("connections_open", self.table.open()),
+            ("connections_max", bounds.connections_max),
+            ("queue_jobs_max", bounds.queue_jobs_max),
+            ("request_buffer_bytes", self.buffers.used()),
+            ("request_buffer_bytes_max", self.buffers.limit()),
+            ("clients", self.ingest.clients()),
+            ("clients_max", self.ingest.clients_max()),
+            ("log_queue_bytes_max", bounds.log_queue_bytes_max),
+            ("log_queue_batches_max", bounds.log_queue_batches_max),
+        ] {
+            reading.set_whole(name, value as u64);
+        }
     }
 }
 
@@ -305,58 +287,27 @@ fn deadline(connection: &Connection, now: Instant, timeouts: &Timeouts) -> Insta
     }
 }
 
-fn add_threads(figures: &mut Figures, workers: &Workers, log: &Log) {
-    let figure = |name, value: u64, help| Figure { name, value, help };
+fn set_threads(reading: &mut Reading, workers: &Workers, log: &Log) {
     let status = log.status();
     let progress = status.progress;
-    figures.counts.extend([
-        figure(
-            "worker_panics",
-            workers.panics(),
-            "Panics of a worker: each is a bug, and cost one connection.",
-        ),
-        figure("log_records", progress.records, "Lines written to the log."),
-        figure(
-            "log_groups",
-            progress.groups,
-            "Groups they were written in, one write call each.",
-        ),
-        figure(
-            "log_failures",
-            progress.failures,
-            "Groups that could not be written.",
-        ),
-    ]);
-    figures.gauges.extend([
-        figure(
-            "queue_jobs",
-            workers.queue_depth() as u64,
-            "Connections that wait for a worker.",
-        ),
-        figure(
-            "queue_jobs_max",
-            workers.queue_jobs_max() as u64,
-            "Connections that may wait for a worker.",
-        ),
-        figure(
-            "log_queue_bytes",
-            status.queue_bytes as u64,
-            "Bytes that wait for the log's writer.",
-        ),
-        figure(
-            "log_queue_batches",
-            status.queue_batches as u64,
-            "Batches that wait for the log's writer.",
-        ),
-        figure(
-            "log_written_bytes",
-            progress.file_bytes,
-            "Length of the log, in bytes.",
-        ),
-        figure(
-            "log_synced_bytes",
-            progress.synced_bytes,
-            "Length of the log that is on the disk, in bytes.",
-        ),
-    ]);
+    for (name, value) in [
+        ("worker_panics", workers.panics()),
+        ("log_records", progress.records),
+        ("log_groups", progress.groups),
+        ("log_syncs", progress.syncs),
+        ("log_failures", progress.failures),
+    ] {
+        reading.set_count(name, value);
+    }
+    let lag = status.accepted.get().saturating_sub(progress.settled.get());
+    for (name, value) in [
+        ("queue_jobs", workers.queue_depth() as u64),
+        ("log_queue_bytes", status.queue_bytes as u64),
+        ("log_queue_batches", status.queue_batches as u64),
+        ("log_lag_batches", lag),
+        ("log_written_bytes", progress.file_bytes),
+        ("log_synced_bytes", progress.synced_bytes),
+    ] {
+        reading.set_whole(name, value);
+    }
 }

@@ -1,73 +1,119 @@
 //! The pages that can be read: `/health`, `/ready`, `/stats` and the Prometheus exposition at `GET /metrics`.
 //!
-//! Promises: both forms of the statistics show the same [`Figures`], taken once. Names follow Prometheus'
-//! conventions (base units, `_total` for counts); text format 0.0.4.
+//! Promises: both forms of the statistics show the same [`Figures`], taken once; docs/monitoring.md names
+//! each. The exposition follows Prometheus' conventions (base units, `_total` for counts); text format 0.0.4.
 //! Leaves to the caller: who may read them.
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::monitor::{QUANTILES, Summary};
+use crate::monitor::QUANTILES;
+use crate::monitor::figures::{COUNTS, Figure, FigureId, GAUGES, LIMITS, Reading};
+use crate::monitor::latency::Quantiles;
+use crate::monitor::{self, EndpointSummary, Summary};
 
 use super::Shared;
-use super::reply::{self, Form};
+use super::reply::{self, Form, Said};
 use super::routes::Page;
 
 /// Everything the pages show, at about one moment.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Figures {
     /// The version of the server.
     pub version: &'static str,
     /// Seconds since the start.
+    #[serde(serialize_with = "number")]
     pub uptime_s: f64,
     /// Whether the server takes metrics now.
     pub ready: bool,
     /// Why not, when it does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_ready_because: Option<&'static str>,
-    /// Counts that only rise.
-    pub counts: Vec<Figure>,
-    /// Values that rise and fall, many beside their bound.
-    pub gauges: Vec<Figure>,
-    /// Requests by endpoint and status.
+    /// Counts since the start, by name.
+    pub counts: Group,
+    /// Values of the moment, by name.
+    pub gauges: Group,
+    /// Values over the recent window, by name.
+    pub recent: Group,
+    /// Requests by endpoint, status and reason.
     pub responses: Vec<Responses>,
     /// Latency by endpoint.
     pub latency: Vec<Latency>,
-}
-
-/// One number with its name and meaning.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Figure {
-    /// The name, unit last.
-    pub name: &'static str,
-    /// The value.
-    pub value: u64,
-    /// What it means.
+    /// How near each limit is.
+    pub limits: Vec<Limit>,
+    /// The busiest clients.
+    pub clients: Clients,
+    /// What the exposition is made of.
     #[serde(skip)]
-    pub help: &'static str,
+    pub reading: Reading,
 }
 
-/// Requests of one endpoint answered with one status.
+/// Numbers by name.
+#[derive(Clone, Debug, Default)]
+pub struct Group(Vec<(String, f64)>);
+
+impl Serialize for Group {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, Number(*value))))
+    }
+}
+
+/// Whole numbers without a fraction, others with three digits of it.
+struct Number(f64);
+
+impl Serialize for Number {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a whole number in the range is exact"
+    )]
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        const EXACT_MAX: f64 = 9e15;
+        if self.0.fract() == 0.0 && (0.0..EXACT_MAX).contains(&self.0) {
+            serializer.serialize_u64(self.0 as u64)
+        } else {
+            serializer.serialize_f64((self.0 * 1e3).round() / 1e3)
+        }
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
+fn number<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    Number(*value).serialize(serializer)
+}
+
+/// Requests of one endpoint answered alike.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Responses {
     /// The endpoint.
     pub endpoint: &'static str,
     /// The status.
     pub status: u16,
+    /// The code of the refusal, if it was one.
+    pub reason: Option<&'static str>,
     /// How many.
     pub count: u64,
 }
 
-/// The latency of one endpoint, since the start.
+/// The latency of one endpoint.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Latency {
     /// The endpoint.
     pub endpoint: &'static str,
+    /// The sum since the start, in seconds.
+    pub sum_s: f64,
+    /// Since the start.
+    pub since_start: Percentiles,
+    /// Over the recent window.
+    pub recent: Percentiles,
+}
+
+/// The latencies of some requests.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Percentiles {
     /// Requests measured.
     pub count: u64,
-    /// The sum of their latencies, in seconds.
-    pub sum_s: f64,
     /// The median, in microseconds.
     pub p50_us: u64,
     /// 95% were at most this, in microseconds.
@@ -80,41 +126,146 @@ pub struct Latency {
     pub max_us: u64,
 }
 
-impl Figures {
-    /// Takes the monitor's figures in.
-    pub fn add_summary(&mut self, summary: &Summary) {
-        let responses = summary.responses.iter();
-        self.responses = responses
-            .map(|&(endpoint, status, count)| Responses {
-                endpoint: endpoint.name(),
-                status,
-                count,
-            })
-            .collect();
-        self.latency = summary
-            .endpoints
-            .iter()
-            .map(|figures| {
-                let [p50_us, p95_us, p99_us, p999_us] = figures.quantiles_us;
-                let (endpoint, count, max_us) = (figures.endpoint.name(), figures.count, figures.max_us);
-                Latency {
-                    endpoint,
-                    count,
-                    sum_s: figures.sum.as_secs_f64(),
-                    p50_us,
-                    p95_us,
-                    p99_us,
-                    p999_us,
-                    max_us,
-                }
-            })
-            .collect();
+/// How near a limit is.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Limit {
+    /// What is limited.
+    pub limit: &'static str,
+    /// How much is in use.
+    #[serde(serialize_with = "number")]
+    pub value: f64,
+    /// How much may be.
+    #[serde(serialize_with = "number")]
+    pub max: f64,
+    /// The share of it in use.
+    #[serde(serialize_with = "number")]
+    pub ratio: f64,
+    /// What to change.
+    pub setting: &'static str,
+}
+
+/// The busiest clients.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Clients {
+    /// The time that the rates are over, in seconds.
+    #[serde(serialize_with = "number")]
+    pub window_s: f64,
+    /// Requests that a client may have made besides those counted for it, at most.
+    pub missed_max: u64,
+    /// The busiest first.
+    pub top: Vec<Client>,
+}
+
+/// One client.
+#[derive(Clone, Debug, Serialize)]
+pub struct Client {
+    /// Its name in the token table, its address, or a mark of its credential; nothing secret.
+    pub client: String,
+    /// Requests answered with success.
+    pub allowed: u64,
+    /// Requests refused.
+    pub refused: u64,
+    /// Requests a second answered with success.
+    #[serde(serialize_with = "number")]
+    pub allowed_per_s: f64,
+    /// Requests a second refused.
+    #[serde(serialize_with = "number")]
+    pub refused_per_s: f64,
+}
+
+impl From<Quantiles> for Percentiles {
+    fn from(quantiles: Quantiles) -> Self {
+        let [p50_us, p95_us, p99_us, p999_us] = quantiles.quantiles_us;
+        Self {
+            count: quantiles.count,
+            p50_us,
+            p95_us,
+            p99_us,
+            p999_us,
+            max_us: quantiles.max_us,
+        }
     }
 }
 
-/// Writes a page about `shared`; answers with the status. Only the statistics gather the figures, so that a
-/// probe of health or readiness costs no walk over the clients and the rings.
-pub fn write(page: Page, shared: &Shared, form: Form, out: &mut Vec<u8>) -> u16 {
+impl Group {
+    /// The figures `ids` of `reading`.
+    pub fn of(ids: impl Iterator<Item = FigureId>, reading: &Reading) -> Self {
+        Self(ids.map(|id| (id.name(), reading.value(id))).collect())
+    }
+
+    /// With one more number.
+    #[must_use]
+    pub fn and(mut self, name: &str, value: f64) -> Self {
+        self.0.push((name.to_owned(), value));
+        self
+    }
+}
+
+impl Responses {
+    /// As the monitor has them.
+    pub fn of(summary: &Summary) -> Vec<Self> {
+        let row = |row: &monitor::Responses| Self {
+            endpoint: row.endpoint.name(),
+            status: row.status,
+            reason: row.reason,
+            count: row.count,
+        };
+        summary.responses.iter().map(row).collect()
+    }
+}
+
+impl Latency {
+    /// As the monitor has them.
+    pub fn of(summary: &Summary) -> Vec<Self> {
+        let row = |row: &EndpointSummary| Self {
+            endpoint: row.endpoint.name(),
+            sum_s: row.sum.as_secs_f64(),
+            since_start: row.since_start.into(),
+            recent: row.recent.into(),
+        };
+        summary.endpoints.iter().map(row).collect()
+    }
+}
+
+impl Limit {
+    /// Each limit by `reading`.
+    pub fn all(reading: &Reading) -> Vec<Self> {
+        let row = |limit: &monitor::figures::Limit| Self {
+            limit: limit.name,
+            value: reading.named(limit.value),
+            max: reading.named(&format!("{}_max", limit.name)),
+            ratio: reading.named(&format!("{}_ratio", limit.name)),
+            setting: limit.setting,
+        };
+        LIMITS.iter().map(row).collect()
+    }
+}
+
+impl Clients {
+    /// As the monitor has them; `label` says what to call one.
+    #[allow(clippy::cast_precision_loss, reason = "requests of some seconds")]
+    pub fn of(summary: &Summary, label: impl Fn(&monitor::clients::ClientCounts) -> String) -> Self {
+        // Less than a second of time makes no rate.
+        let window_s = summary.clients_recent_time.as_secs_f64();
+        let per_second = |count: u64| count as f64 / window_s.max(1.0);
+        let row = |counts: &monitor::clients::ClientCounts| Client {
+            client: label(counts),
+            allowed: counts.allowed,
+            refused: counts.refused,
+            allowed_per_s: per_second(counts.recent_allowed),
+            refused_per_s: per_second(counts.recent_refused),
+        };
+        Self {
+            window_s,
+            missed_max: summary.clients_missed_max,
+            top: summary.clients.iter().map(row).collect(),
+        }
+    }
+}
+
+/// Writes a page about `shared`. Only the statistics gather the figures, so that a probe of health or
+/// readiness costs no walk over the clients and the rings.
+pub fn write(page: Page, shared: &Shared, form: Form, out: &mut Vec<u8>) -> Said {
     match page {
         Page::Health => reply::page(reply::JSON, b"{\"status\":\"ok\"}", form, out),
         Page::Ready => match shared.not_ready_because() {
@@ -141,84 +292,153 @@ pub fn write(page: Page, shared: &Shared, form: Form, out: &mut Vec<u8>) -> u16 
     }
 }
 
-/// The figures in Prometheus' text format.
+/// The figures in Prometheus' text format. Writing to a `String` cannot fail, so results are dropped.
 fn exposition(figures: &Figures) -> String {
-    let mut text = String::with_capacity(8 * 1024);
-    let metadata = |text: &mut String, name: &str, kind: &str, help: &str| {
-        // Writing to a String cannot fail.
-        let _ = write!(
-            text,
-            "# HELP metricstream_{name} {help}\n# TYPE metricstream_{name} {kind}\n"
-        );
-    };
-    metadata(
-        &mut text,
-        "uptime_seconds",
-        "gauge",
-        "Time since the start of the server.",
-    );
-    let _ = writeln!(text, "metricstream_uptime_seconds {}", figures.uptime_s);
-    metadata(
-        &mut text,
-        "ready",
-        "gauge",
-        "1 when the server takes metrics, 0 when not.",
-    );
-    let _ = writeln!(text, "metricstream_ready {}", u8::from(figures.ready));
-    for figure in &figures.counts {
-        let name = format!("{}_total", figure.name);
-        metadata(&mut text, &name, "counter", figure.help);
-        let _ = writeln!(text, "metricstream_{name} {}", figure.value);
+    let mut text = String::with_capacity(16 * 1024);
+    for (figure, value) in COUNTS.iter().zip(figures.reading.counts()) {
+        #[allow(clippy::cast_precision_loss, reason = "exact up to 2^53")]
+        let value = *value as f64;
+        write_figure(&mut text, figure, "counter", value);
     }
-    for figure in &figures.gauges {
-        metadata(&mut text, figure.name, "gauge", figure.help);
-        let _ = writeln!(text, "metricstream_{} {}", figure.name, figure.value);
+    for (figure, value) in GAUGES.iter().zip(figures.reading.gauges()) {
+        write_figure(&mut text, figure, "gauge", *value);
     }
-    metadata(
-        &mut text,
-        "responses_total",
-        "counter",
-        "Requests answered, by endpoint and status.",
-    );
-    for Responses {
-        endpoint,
-        status,
-        count,
-    } in &figures.responses
-    {
+    let help = "Requests answered, by endpoint, status and, when refused, reason.";
+    metadata(&mut text, "metricstream_responses_total", "counter", help);
+    for row in &figures.responses {
+        let (endpoint, status, reason) = (row.endpoint, row.status, row.reason.unwrap_or_default());
         let _ = writeln!(
             text,
-            "metricstream_responses_total{{endpoint=\"{endpoint}\",status=\"{status}\"}} {count}"
+            "metricstream_responses_total{{endpoint=\"{endpoint}\",status=\"{status}\",reason=\"{reason}\"}} {}",
+            row.count
         );
     }
-    let help = "From the read that completed a request to its reply, since the start.";
-    metadata(&mut text, "request_duration_seconds", "summary", help);
+    let help = "From the read that completed a request to its reply; quantiles over the recent window.";
+    metadata(&mut text, DURATION, "summary", help);
     for latency in &figures.latency {
         write_latency(&mut text, latency);
+    }
+    let help = "Requests of the busiest clients, by outcome; other clients have no series.";
+    metadata(&mut text, "metricstream_client_requests_total", "counter", help);
+    for row in &figures.clients.top {
+        let client = escaped(&row.client);
+        for (outcome, count) in [("allowed", row.allowed), ("refused", row.refused)] {
+            let _ = writeln!(
+                text,
+                "metricstream_client_requests_total{{client=\"{client}\",outcome=\"{outcome}\"}} {count}"
+            );
+        }
     }
     text
 }
 
+fn metadata(text: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+}
+
+fn write_figure(text: &mut String, figure: &Figure, kind: &str, value: f64) {
+    let (name, scale) = exposed(figure, kind == "counter");
+    metadata(text, &name, kind, figure.help);
+    let _ = writeln!(text, "{name} {}", value * scale);
+}
+
+/// The name in base units, and what to multiply the value by.
+fn exposed(figure: &Figure, is_count: bool) -> (String, f64) {
+    let (stem, scale) = match figure.name.rsplit_once('_') {
+        Some((stem, "us")) => (format!("{stem}_seconds"), 1e-6),
+        Some((stem, "ms")) => (format!("{stem}_seconds"), 1e-3),
+        Some((stem, "s")) => (format!("{stem}_seconds"), 1.0),
+        _ => (figure.name.to_owned(), 1.0),
+    };
+    let name = match figure.exposed_as {
+        Some(name) => name.to_owned(),
+        None if is_count => format!("metricstream_{stem}_total"),
+        None => format!("metricstream_{stem}"),
+    };
+    (name, scale)
+}
+
+/// A label's value as the format has it.
+fn escaped(value: &str) -> String {
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+const DURATION: &str = "metricstream_request_duration_seconds";
+
 fn write_latency(text: &mut String, latency: &Latency) {
-    const NAME: &str = "metricstream_request_duration_seconds";
-    let Latency {
-        endpoint,
-        count,
-        sum_s,
-        p50_us,
-        p95_us,
-        p99_us,
-        p999_us,
-        ..
-    } = latency;
-    for (quantile, micros) in QUANTILES.iter().zip([p50_us, p95_us, p99_us, p999_us]) {
+    let (endpoint, recent) = (latency.endpoint, &latency.recent);
+    let quantiles_us = [recent.p50_us, recent.p95_us, recent.p99_us, recent.p999_us];
+    for (quantile, micros) in QUANTILES.iter().zip(quantiles_us) {
         #[allow(clippy::cast_precision_loss, reason = "latencies are bounded by a minute")]
-        let seconds = *micros as f64 / 1e6;
+        let seconds = if recent.count > 0 {
+            micros as f64 / 1e6
+        } else {
+            f64::NAN
+        };
         let _ = writeln!(
             text,
-            "{NAME}{{endpoint=\"{endpoint}\",quantile=\"{quantile}\"}} {seconds}"
+            "{DURATION}{{endpoint=\"{endpoint}\",quantile=\"{quantile}\"}} {seconds}"
         );
     }
-    let _ = writeln!(text, "{NAME}_sum{{endpoint=\"{endpoint}\"}} {sum_s}");
-    let _ = writeln!(text, "{NAME}_count{{endpoint=\"{endpoint}\"}} {count}");
+    let _ = writeln!(
+        text,
+        "{DURATION}_sum{{endpoint=\"{endpoint}\"}} {}",
+        latency.sum_s
+    );
+    let count = latency.since_start.count;
+    let _ = writeln!(text, "{DURATION}_count{{endpoint=\"{endpoint}\"}} {count}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_exposed_in_base_units() {
+        let find = |name: &str| {
+            COUNTS
+                .iter()
+                .chain(GAUGES)
+                .find(|figure| figure.name == name)
+                .unwrap()
+        };
+        let shown = |name: &str, is_count| exposed(find(name), is_count);
+        assert_eq!(
+            shown("requests", true),
+            ("metricstream_requests_total".to_owned(), 1.0)
+        );
+        assert_eq!(
+            shown("log_lag_ms", false),
+            ("metricstream_log_lag_seconds".to_owned(), 1e-3)
+        );
+        assert_eq!(
+            shown("uptime_s", false),
+            ("metricstream_uptime_seconds".to_owned(), 1.0)
+        );
+        assert_eq!(
+            shown("cpu_ms", true),
+            ("process_cpu_seconds_total".to_owned(), 1e-3)
+        );
+    }
+
+    #[test]
+    fn a_label_cannot_end_itself() {
+        assert_eq!(escaped("a\"b\\c\nd"), "a\\\"b\\\\c\\nd");
+    }
+
+    #[test]
+    fn numbers_are_whole_where_they_can_be() {
+        let group = Group(vec![
+            ("a".to_owned(), 3.0),
+            ("b".to_owned(), 0.12345),
+            ("c".to_owned(), -1.0),
+        ]);
+        assert_eq!(
+            serde_json::to_string(&group).unwrap(),
+            r#"{"a":3,"b":0.123,"c":-1.0}"#
+        );
+    }
 }

@@ -16,7 +16,6 @@ use crate::sync::thread_pool::{Refused, ThreadPool};
 use super::Shared;
 use super::budget::Budget;
 use super::connection::{Connection, Fate};
-use super::reply::{self, Form, Refusal};
 use super::servant::Servant;
 use super::table::Table;
 
@@ -153,9 +152,7 @@ impl Reactor {
         let Some(lease) = Table::lease(&self.shared.table) else {
             self.shared.stats.connections_refused.add(1);
             let mut out = Vec::new();
-            let limit = self.shared.bounds.connections_max;
-            let form = Form::close(self.servant.date());
-            reply::refuse(&Refusal::ConnectionsFull { limit }, form, &mut out);
+            self.servant.refuse_connection(&mut out);
             // A new socket has room for this; if not, the client sees the connection close.
             let _ = socket.write(&out);
             return;

@@ -19,6 +19,7 @@ use crate::metric;
 
 use super::budget::Exhausted;
 use super::date::Date;
+use super::request_id::RequestId;
 
 /// What of a request shapes its reply, whatever the reply says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,21 @@ impl Form {
             head_only: matches!(head.method, Method::Head),
             date,
         }
+    }
+}
+
+/// What a reply says, for the monitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// The status.
+    pub status: u16,
+    /// The code of the refusal, if it is one.
+    pub reason: Option<&'static str>,
+}
+
+impl Said {
+    fn no_refusal(status: u16) -> Self {
+        Self { status, reason: None }
     }
 }
 
@@ -170,8 +186,8 @@ const VERSION_NOT_SUPPORTED: Status = Status {
 /// The type of JSON bodies.
 pub const JSON: &str = "application/json";
 
-/// Writes the success of a request whose `metrics` metrics are stored; answers with the status.
-pub fn ingested(metrics: u32, form: Form, out: &mut Vec<u8>) -> u16 {
+/// Writes the success of a request whose `metrics` metrics are stored.
+pub fn ingested(metrics: u32, form: Form, out: &mut Vec<u8>) -> Said {
     let mut body = [0_u8; 64];
     let room = body.len();
     let mut rest = body.as_mut_slice();
@@ -182,8 +198,8 @@ pub fn ingested(metrics: u32, form: Form, out: &mut Vec<u8>) -> u16 {
     page(JSON, &body[..length], form, out)
 }
 
-/// Writes a page; answers with the status.
-pub fn page(content_type: &str, body: &[u8], form: Form, out: &mut Vec<u8>) -> u16 {
+/// Writes a page.
+pub fn page(content_type: &str, body: &[u8], form: Form, out: &mut Vec<u8>) -> Said {
     let response = Response {
         content_type: Some(content_type),
         ..response(OK, &form)
@@ -191,8 +207,8 @@ pub fn page(content_type: &str, body: &[u8], form: Form, out: &mut Vec<u8>) -> u
     write(&response, body, form, out)
 }
 
-/// Writes the page of a server that is not ready; answers with the status.
-pub fn not_ready(body: &[u8], form: Form, out: &mut Vec<u8>) -> u16 {
+/// Writes the page of a server that is not ready.
+pub fn not_ready(body: &[u8], form: Form, out: &mut Vec<u8>) -> Said {
     let retry_after_s = Some(OVERLOAD_RETRY_AFTER_S);
     let response = Response {
         content_type: Some(JSON),
@@ -202,8 +218,8 @@ pub fn not_ready(body: &[u8], form: Form, out: &mut Vec<u8>) -> u16 {
     write(&response, body, form, out)
 }
 
-/// Writes the answer to OPTIONS; answers with the status.
-pub fn options(allow: &'static str, form: Form, out: &mut Vec<u8>) -> u16 {
+/// Writes the answer to OPTIONS.
+pub fn options(allow: &'static str, form: Form, out: &mut Vec<u8>) -> Said {
     write(
         &Response {
             allow: Some(allow),
@@ -215,12 +231,16 @@ pub fn options(allow: &'static str, form: Form, out: &mut Vec<u8>) -> u16 {
     )
 }
 
-/// Writes a refusal; answers with the status.
-pub fn refuse(refusal: &Refusal, form: Form, out: &mut Vec<u8>) -> u16 {
+/// Writes the refusal of the request `id`.
+pub fn refuse(refusal: &Refusal, form: Form, id: &RequestId, out: &mut Vec<u8>) -> Said {
     let problem = problem(refusal);
+    let (status, reason) = (problem.status.code, problem.code);
+    // The message may quote the client; the code cannot.
+    tracing::debug!(request_id = %id, status, reason, "refused");
     let body = serde_json::to_vec(&Body {
         success: false,
         error: &problem,
+        request_id: id.as_str(),
     })
     .unwrap_or_default();
     let response = Response {
@@ -231,10 +251,15 @@ pub fn refuse(refusal: &Refusal, form: Form, out: &mut Vec<u8>) -> u16 {
         } else {
             None
         },
+        request_id: Some(id.as_str()),
         www_authenticate: (problem.status == UNAUTHORIZED).then_some("Bearer realm=\"metricstream\""),
         ..response(problem.status, &form)
     };
-    write(&response, &body, form, out)
+    write(&response, &body, form, out);
+    Said {
+        status,
+        reason: Some(reason),
+    }
 }
 
 fn response(status: Status, form: &Form) -> Response<'_> {
@@ -246,19 +271,20 @@ fn response(status: Status, form: &Form) -> Response<'_> {
     }
 }
 
-fn write(response: &Response<'_>, body: &[u8], form: Form, out: &mut Vec<u8>) -> u16 {
+fn write(response: &Response<'_>, body: &[u8], form: Form, out: &mut Vec<u8>) -> Said {
     if form.head_only {
         response.write_without_body(body.len(), out);
     } else {
         response.write(body, out);
     }
-    response.status.code
+    Said::no_refusal(response.status.code)
 }
 
 #[derive(Serialize)]
 struct Body<'a> {
     success: bool,
     error: &'a Problem,
+    request_id: &'a str,
 }
 
 /// A refusal as the client reads it.
@@ -491,7 +517,7 @@ mod tests {
         let form =
             Form::close(crate::server::date::DateCache::default().at(crate::clock::WallTime::default()));
         let mut out = Vec::new();
-        assert_eq!(ingested(u32::MAX, form, &mut out), 200);
+        assert_eq!(ingested(u32::MAX, form, &mut out), Said::no_refusal(200));
         let text = String::from_utf8(out).expect("ASCII");
         assert!(
             text.ends_with("\r\n\r\n{\"success\":true,\"metrics_processed\":4294967295}"),

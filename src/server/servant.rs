@@ -8,9 +8,10 @@
 
 use std::net::IpAddr;
 
+use crate::admission::auth::ClientId;
 use crate::clock::Instant;
 use crate::http::{self, Head, Step};
-use crate::ingest::{self, Submission};
+use crate::ingest::{self, Answer, Submission};
 use crate::limits;
 use crate::log::{self, Appended, Refused};
 use crate::metric::Scratch;
@@ -22,6 +23,7 @@ use crate::sync::thread_pool::Worker;
 use super::connection::{Broken, Connection, Fate};
 use super::date::{Date, DateCache};
 use super::reply::{self, Form, Refusal};
+use super::request_id::{RequestId, RequestIds};
 use super::routes::{self, Route};
 use super::rules::{Rules, View};
 use super::turn::{Outcome, Turn};
@@ -36,6 +38,7 @@ pub struct Sender {
     shared: Arc<Shared>,
     rules: View<Rules>,
     recorder: Recorder,
+    ids: RequestIds,
     out: Vec<u8>,
 }
 
@@ -47,6 +50,7 @@ impl Sender {
             rules: shared.rules.view(),
             shared,
             recorder,
+            ids: RequestIds::default(),
             out: Vec::with_capacity(limits::READ_BYTES),
         }
     }
@@ -59,7 +63,7 @@ impl Sender {
         self.out.clear();
         connection
             .turn
-            .settle(outcome, now, &mut self.recorder, &mut self.out);
+            .settle(outcome, now, &mut self.recorder, &mut self.ids, &mut self.out);
         if self.out.is_empty() {
             return self.shared.rest(connection, now, &self.rules.timeouts);
         }
@@ -99,6 +103,7 @@ pub struct Servant {
     lines: Vec<u8>,
     scratch: Scratch,
     dates: DateCache,
+    ids: RequestIds,
     /// Refuse what would need work, because the workers' queue is full.
     shedding: bool,
 }
@@ -141,6 +146,7 @@ impl Servant {
             lines: Vec::new(),
             scratch: Scratch::default(),
             dates: DateCache::default(),
+            ids: RequestIds::default(),
             shedding: false,
         }
     }
@@ -305,9 +311,9 @@ impl Servant {
                     send_continue,
                     ..
                 } => {
-                    let early = head.and_then(|head| self.refuse_early(peer, &head));
-                    if let Some((endpoint, refusal)) = early {
-                        refuse_rest(connection, arrived, endpoint, &refusal, date);
+                    let early = head.and_then(|head| self.refuse_early(peer, &head, arrived));
+                    if let Some((asked, refusal)) = early {
+                        refuse_rest(connection, &asked, &refusal, date);
                         break Served::Last;
                     }
                     if send_continue {
@@ -317,7 +323,8 @@ impl Servant {
                     break Served::NeedMore;
                 }
                 Step::Refuse(error) => {
-                    refuse_rest(connection, arrived, Endpoint::Other, &Refusal::Http(error), date);
+                    let asked = self.unreadable(arrived);
+                    refuse_rest(connection, &asked, &Refusal::Http(error), date);
                     break Served::Last;
                 }
             }
@@ -328,6 +335,14 @@ impl Servant {
             Served::NeedMore | Served::TurnFull => drop(input.drain(..from)),
         }
         served
+    }
+
+    /// Writes the refusal of a connection that nobody serves.
+    pub fn refuse_connection(&mut self, out: &mut Vec<u8>) {
+        let limit = self.shared.bounds.connections_max;
+        let form = Form::close(self.date());
+        let id = self.ids.name(None);
+        reply::refuse(&Refusal::ConnectionsFull { limit }, form, &id, out);
     }
 
     /// The Date of a reply made now.
@@ -347,32 +362,46 @@ impl Servant {
     ) {
         let route = match routes::find(head) {
             Ok(route) => route,
-            Err(refusal) => return refuse(turn, arrived, Endpoint::Other, &refusal, form),
+            Err(refusal) => {
+                let asked = self.asked(head, Endpoint::Other, None, arrived);
+                return refuse(turn, &asked, &refusal, form);
+            }
         };
         match route {
+            Route::Ingest if self.shedding => {
+                self.shared.stats.refused_queue_full.add(1);
+                let limit = self.shared.bounds.queue_jobs_max;
+                let asked = self.asked(head, Endpoint::Ingest, None, arrived);
+                refuse(turn, &asked, &Refusal::QueueFull { limit }, form);
+            }
             Route::Ingest => match self.ingest(peer, head, body, arrived) {
-                Ok(metrics) => turn.ingested(arrived, metrics, form),
-                Err(refusal) => refuse(turn, arrived, Endpoint::Ingest, &refusal, form),
+                Answer {
+                    client,
+                    result: Ok(metrics),
+                } => turn.ingested(arrived, metrics, form, client, head.request_id),
+                Answer {
+                    client,
+                    result: Err(refusal),
+                } => {
+                    let asked = self.asked(head, Endpoint::Ingest, client, arrived);
+                    refuse(turn, &asked, &refusal.into(), form);
+                }
             },
             Route::Read(page) => {
-                turn.reply(arrived, route.endpoint(), |out| {
+                turn.reply(arrived, route.endpoint(), None, |out| {
                     pages::write(page, &self.shared, form, out)
                 });
             }
             Route::Options(allow) => {
-                turn.reply(arrived, route.endpoint(), |out| reply::options(allow, form, out));
+                turn.reply(arrived, route.endpoint(), None, |out| {
+                    reply::options(allow, form, out)
+                });
             }
         }
     }
 
     /// The data path: see [`crate::ingest`]. The lines wait for the end of the turn.
-    fn ingest(&mut self, peer: IpAddr, head: &Head<'_>, body: &[u8], now: Instant) -> Result<u32, Refusal> {
-        if self.shedding {
-            self.shared.stats.refused_queue_full.add(1);
-            return Err(Refusal::QueueFull {
-                limit: self.shared.bounds.queue_jobs_max,
-            });
-        }
+    fn ingest(&mut self, peer: IpAddr, head: &Head<'_>, body: &[u8], now: Instant) -> Answer {
         let arrival = self.shared.clock.wall();
         let submission = Submission {
             credential: head.authorization,
@@ -382,27 +411,54 @@ impl Servant {
             arrival,
         };
         let admission = &self.sender.rules.admission;
-        let accepted = self
+        let answer = self
             .shared
             .ingest
             .run(admission, &submission, &mut self.scratch, &mut self.lines);
-        if let Err(ingest::Refusal::RateLimited { .. }) = accepted {
+        if let Err(ingest::Refusal::RateLimited { .. }) = answer.result {
             self.shared.stats.refused_rate_limited.add(1);
         }
-        Ok(accepted?)
+        answer
+    }
+
+    /// What is known of a request with `head`, to refuse it.
+    fn asked(
+        &mut self,
+        head: &Head<'_>,
+        endpoint: Endpoint,
+        client: Option<ClientId>,
+        arrived: Instant,
+    ) -> Asked {
+        Asked {
+            arrived,
+            endpoint,
+            client,
+            id: self.ids.name(head.request_id),
+        }
+    }
+
+    /// As [`Servant::asked`], of one whose head is not known.
+    fn unreadable(&mut self, arrived: Instant) -> Asked {
+        Asked {
+            arrived,
+            endpoint: Endpoint::Other,
+            client: None,
+            id: self.ids.name(None),
+        }
     }
 
     /// What a request whose body is not here yet is refused for already, so that the body need not come.
-    fn refuse_early(&self, peer: IpAddr, head: &Head<'_>) -> Option<(Endpoint, Refusal)> {
-        match routes::find(head) {
+    fn refuse_early(&mut self, peer: IpAddr, head: &Head<'_>, arrived: Instant) -> Option<(Asked, Refusal)> {
+        let (endpoint, refusal) = match routes::find(head) {
             Ok(Route::Ingest) => {
                 let admission = &self.sender.rules.admission;
                 let refusal = admission.identify(head.authorization, peer).err()?;
-                Some((Endpoint::Ingest, refusal.into()))
+                (Endpoint::Ingest, refusal.into())
             }
-            Ok(_) => None,
-            Err(refusal) => Some((Endpoint::Other, refusal)),
-        }
+            Ok(_) => return None,
+            Err(refusal) => (Endpoint::Other, refusal),
+        };
+        Some((self.asked(head, endpoint, None, arrived), refusal))
     }
 
     /// Reserves memory for twice what a request has so far; refuses it when there is none.
@@ -410,14 +466,8 @@ impl Servant {
         let Err(exhausted) = connection.reserved.resize(input.len() * 2) else {
             return Ok(());
         };
-        let date = self.date();
-        refuse_rest(
-            connection,
-            now,
-            Endpoint::Other,
-            &Refusal::BuffersFull(exhausted),
-            date,
-        );
+        let (date, asked) = (self.date(), self.unreadable(now));
+        refuse_rest(connection, &asked, &Refusal::BuffersFull(exhausted), date);
         input.clear();
         Err(())
     }
@@ -430,13 +480,8 @@ impl Servant {
         let held = connection.partial.capacity();
         if let Err(exhausted) = connection.reserved.resize(held) {
             let (now, date) = (self.shared.clock.now(), self.date());
-            refuse_rest(
-                &mut connection,
-                now,
-                Endpoint::Other,
-                &Refusal::BuffersFull(exhausted),
-                date,
-            );
+            let asked = self.unreadable(now);
+            refuse_rest(&mut connection, &asked, &Refusal::BuffersFull(exhausted), date);
             connection.partial = Vec::new();
         }
         if self.lines.is_empty() {
@@ -457,7 +502,8 @@ impl Servant {
     pub fn time_out(&mut self, mut connection: Box<Connection>) {
         let refusal = Refusal::TimedOut(self.rules().timeouts.request_timeout);
         let (now, date) = (self.shared.clock.now(), self.date());
-        refuse_rest(&mut connection, now, Endpoint::Other, &refusal, date);
+        let asked = self.unreadable(now);
+        refuse_rest(&mut connection, &asked, &refusal, date);
         connection.partial = Vec::new();
         self.sender.deliver(connection, Outcome::Stored);
     }
@@ -487,24 +533,23 @@ impl Worker for Servant {
     }
 }
 
-/// Refuses what follows on a connection: its place in the stream is lost or not worth finding.
-fn refuse_rest(
-    connection: &mut Connection,
+/// What is known of a request that is refused.
+#[derive(Debug)]
+struct Asked {
     arrived: Instant,
     endpoint: Endpoint,
-    refusal: &Refusal,
-    date: Date,
-) {
-    refuse(
-        &mut connection.turn,
-        arrived,
-        endpoint,
-        refusal,
-        Form::close(date),
-    );
+    client: Option<ClientId>,
+    id: RequestId,
+}
+
+/// Refuses what follows on a connection: its place in the stream is lost or not worth finding.
+fn refuse_rest(connection: &mut Connection, asked: &Asked, refusal: &Refusal, date: Date) {
+    refuse(&mut connection.turn, asked, refusal, Form::close(date));
     connection.fate = Fate::Linger;
 }
 
-fn refuse(turn: &mut Turn, arrived: Instant, endpoint: Endpoint, refusal: &Refusal, form: Form) {
-    turn.reply(arrived, endpoint, |out| reply::refuse(refusal, form, out));
+fn refuse(turn: &mut Turn, asked: &Asked, refusal: &Refusal, form: Form) {
+    turn.reply(asked.arrived, asked.endpoint, asked.client, |out| {
+        reply::refuse(refusal, form, &asked.id, out)
+    });
 }

@@ -7,11 +7,13 @@
 //! Promises: no reply of success exists as bytes before the outcome is known; replies keep the order of the
 //! requests. Leaves to the caller: to settle each turn exactly once.
 
+use crate::admission::auth::ClientId;
 use crate::clock::Instant;
 use crate::log;
 use crate::monitor::{Endpoint, Event, Recorder};
 
-use super::reply::{self, Form, Refusal};
+use super::reply::{self, Form, Refusal, Said};
+use super::request_id::{self, RequestIds};
 
 /// The log's word on a turn's lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub enum Outcome {
 pub struct Turn {
     decisions: Vec<Decision>,
     bytes: Vec<u8>,
+    /// The clients' own names of the requests whose success hangs on the log, one after the other.
+    ids: Vec<u8>,
     stored_metrics: u64,
     stored_requests: u64,
 }
@@ -44,10 +48,15 @@ enum Kind {
     /// So many of the ready bytes go out whatever the log says; an interim reply has no event.
     Ready {
         length: usize,
-        event: Option<(Endpoint, u16)>,
+        event: Option<(Endpoint, Said, Option<ClientId>)>,
     },
-    /// A success once the lines are stored.
-    Ingested { metrics: u32, form: Form },
+    /// A success once the lines are stored; its name is that many of the ready ids.
+    Ingested {
+        metrics: u32,
+        form: Form,
+        client: Option<ClientId>,
+        id_bytes: u8,
+    },
 }
 
 impl Turn {
@@ -75,13 +84,19 @@ impl Turn {
         self.stored_requests
     }
 
-    /// A reply that is true already, written by `write`, which answers with its status.
-    pub fn reply(&mut self, arrived: Instant, endpoint: Endpoint, write: impl FnOnce(&mut Vec<u8>) -> u16) {
+    /// A reply to `client` that is true already, written by `write`, which answers with what it says.
+    pub fn reply(
+        &mut self,
+        arrived: Instant,
+        endpoint: Endpoint,
+        client: Option<ClientId>,
+        write: impl FnOnce(&mut Vec<u8>) -> Said,
+    ) {
         let before = self.bytes.len();
-        let status = write(&mut self.bytes);
+        let said = write(&mut self.bytes);
         let kind = Kind::Ready {
             length: self.bytes.len() - before,
-            event: Some((endpoint, status)),
+            event: Some((endpoint, said, client)),
         };
         self.decisions.push(Decision { arrived, kind });
     }
@@ -98,48 +113,83 @@ impl Turn {
         });
     }
 
-    /// A success, once the log says so.
-    pub fn ingested(&mut self, arrived: Instant, metrics: u32, form: Form) {
+    /// A success for `client`, once the log says so; the client calls its request `request_id`.
+    pub fn ingested(
+        &mut self,
+        arrived: Instant,
+        metrics: u32,
+        form: Form,
+        client: Option<ClientId>,
+        request_id: Option<&[u8]>,
+    ) {
         self.stored_metrics += u64::from(metrics);
         self.stored_requests += 1;
-        self.decisions.push(Decision {
-            arrived,
-            kind: Kind::Ingested { metrics, form },
-        });
+        let id = request_id::given(request_id).unwrap_or_default();
+        self.ids.extend_from_slice(id);
+        let kind = Kind::Ingested {
+            metrics,
+            form,
+            client,
+            id_bytes: u8::try_from(id.len()).expect("a name that is taken is short"),
+        };
+        self.decisions.push(Decision { arrived, kind });
     }
 
-    /// Turns the decisions into the bytes to send, appended to `out`, and records their events. The turn is
-    /// empty afterwards and keeps its memory.
-    pub fn settle(&mut self, outcome: Outcome, now: Instant, recorder: &mut Recorder, out: &mut Vec<u8>) {
-        let mut ready = self.bytes.as_slice();
+    /// Turns the decisions into the bytes to send, appended to `out`, and records their events. `ids` names
+    /// the requests that are refused now. The turn is empty afterwards and keeps its memory.
+    pub fn settle(
+        &mut self,
+        outcome: Outcome,
+        now: Instant,
+        recorder: &mut Recorder,
+        ids: &mut RequestIds,
+        out: &mut Vec<u8>,
+    ) {
+        let (mut ready, mut names) = (self.bytes.as_slice(), self.ids.as_slice());
         for Decision { arrived, kind } in self.decisions.drain(..) {
-            let latency = now.since(arrived);
-            match kind {
+            let event = match kind {
                 Kind::Ready { length, event } => {
                     let (bytes, rest) = ready.split_at(length);
                     out.extend_from_slice(bytes);
                     ready = rest;
-                    if let Some((endpoint, status)) = event {
-                        recorder.record(Event {
-                            endpoint,
-                            status,
-                            latency,
-                        });
-                    }
+                    event
                 }
-                Kind::Ingested { metrics, form } => {
-                    let status = write_ingested(outcome, metrics, form, out);
-                    recorder.record(Event {
-                        endpoint: Endpoint::Ingest,
-                        status,
-                        latency,
-                    });
+                Kind::Ingested {
+                    metrics,
+                    form,
+                    client,
+                    id_bytes,
+                } => {
+                    let (name, rest) = names.split_at(usize::from(id_bytes));
+                    names = rest;
+                    let refusal = match outcome {
+                        Outcome::Stored => None,
+                        Outcome::Refused(refusal) => Some(Refusal::LogRefused(refusal)),
+                        Outcome::Failed(failure) => Some(Refusal::LogFailed(failure)),
+                    };
+                    let said = match refusal {
+                        None => reply::ingested(metrics, form, out),
+                        Some(refusal) => reply::refuse(&refusal, form, &ids.name(Some(name)), out),
+                    };
+                    Some((Endpoint::Ingest, said, client))
                 }
+            };
+            if let Some((endpoint, Said { status, reason }, client)) = event {
+                recorder.record(Event {
+                    endpoint,
+                    status,
+                    reason,
+                    client,
+                    latency: now.since(arrived),
+                });
             }
         }
         debug_assert!(ready.is_empty(), "every ready byte belongs to a decision");
+        debug_assert!(names.is_empty(), "every name belongs to a decision");
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BYTES);
+        self.ids.clear();
+        self.ids.shrink_to(KEPT_BYTES);
         self.decisions.shrink_to(KEPT_DECISIONS);
         self.stored_metrics = 0;
         self.stored_requests = 0;
@@ -151,14 +201,6 @@ const KEPT_BYTES: usize = 256;
 
 /// Room for decisions that an idle connection may keep: more than one only when requests are pipelined.
 const KEPT_DECISIONS: usize = 4;
-
-fn write_ingested(outcome: Outcome, metrics: u32, form: Form, out: &mut Vec<u8>) -> u16 {
-    match outcome {
-        Outcome::Stored => reply::ingested(metrics, form, out),
-        Outcome::Refused(refusal) => reply::refuse(&Refusal::LogRefused(refusal), form, out),
-        Outcome::Failed(failure) => reply::refuse(&Refusal::LogFailed(failure), form, out),
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -188,23 +230,36 @@ mod tests {
     fn turn() -> Turn {
         let mut turn = Turn::default();
         let at = Instant::from_nanos(1_000);
-        turn.reply(at, Endpoint::Health, |out| {
+        turn.reply(at, Endpoint::Health, None, |out| {
             reply::page(reply::JSON, b"{}", form(), out)
         });
-        turn.ingested(at, 3, form());
-        turn.reply(at, Endpoint::Other, |out| {
-            reply::refuse(&Refusal::NotFound, form(), out)
+        turn.ingested(at, 3, form(), None, Some(b"first"));
+        let id = RequestIds::default().name(None);
+        turn.reply(at, Endpoint::Other, None, |out| {
+            reply::refuse(&Refusal::NotFound, form(), &id, out)
         });
-        turn.ingested(at, 4, form());
+        turn.ingested(at, 4, form(), None, Some(b"not sane"));
         turn.interim(at, b"HTTP/1.1 100 Continue\r\n\r\n");
         turn
     }
 
+    const NOW: Instant = Instant::from_nanos(6_000);
+
     fn settle(turn: &mut Turn, outcome: Outcome) -> (Vec<u16>, Vec<(Endpoint, u16, u64)>) {
         let (monitor, mut recorders) = Monitor::new(1, &Arc::new(Stats::default()));
         let mut out = Vec::new();
-        turn.settle(outcome, Instant::from_nanos(6_000), &mut recorders[0], &mut out);
-        (statuses(&out), monitor.summary().responses)
+        turn.settle(
+            outcome,
+            NOW,
+            &mut recorders[0],
+            &mut RequestIds::default(),
+            &mut out,
+        );
+        let rows = monitor.summary(NOW).responses.into_iter();
+        (
+            statuses(&out),
+            rows.map(|row| (row.endpoint, row.status, row.count)).collect(),
+        )
     }
 
     #[test]
@@ -246,23 +301,50 @@ mod tests {
         let (monitor, mut recorders) = Monitor::new(1, &Arc::new(Stats::default()));
         turn().settle(
             Outcome::Stored,
-            Instant::from_nanos(6_000),
+            NOW,
             &mut recorders[0],
+            &mut RequestIds::default(),
             &mut Vec::new(),
         );
-        let summary = monitor.summary();
+        let summary = monitor.summary(NOW);
         assert!(
-            summary.endpoints.iter().all(|endpoint| endpoint.max_us == 5),
+            summary
+                .endpoints
+                .iter()
+                .all(|endpoint| endpoint.recent.max_us == 5),
             "{summary:?}"
         );
         assert_eq!(summary.endpoints[0].sum, Duration::from_micros(10));
     }
 
     #[test]
+    fn a_refusal_by_the_log_names_the_request_as_its_client_did() {
+        let (_, mut recorders) = Monitor::new(1, &Arc::new(Stats::default()));
+        let mut out = Vec::new();
+        let full = log::Refusal::FullOfBatches { limit: 1, waiting: 1 };
+        let mut ids = RequestIds::default();
+        turn().settle(Outcome::Refused(full), NOW, &mut recorders[0], &mut ids, &mut out);
+        let text = String::from_utf8(out).expect("ASCII");
+        let names: Vec<_> = text
+            .split("X-Request-Id: ")
+            .skip(1)
+            .map(|rest| rest.lines().next())
+            .collect();
+        assert_eq!(names.len(), 3, "each refusal has one: {text}");
+        assert_eq!(names[0], Some("first"));
+        assert!(
+            names[1..]
+                .iter()
+                .all(|name| name.is_some_and(|name| name.len() == 16))
+        );
+        assert!(text.contains("\"request_id\":\"first\""), "{text}");
+    }
+
+    #[test]
     fn a_settled_turn_can_be_used_again() {
         let mut turn = turn();
         settle(&mut turn, Outcome::Stored);
-        turn.ingested(Instant::ZERO, 1, form());
+        turn.ingested(Instant::ZERO, 1, form(), None, None);
         assert_eq!(settle(&mut turn, Outcome::Stored).0, [200]);
     }
 }

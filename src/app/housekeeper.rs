@@ -1,0 +1,179 @@
+//! The housekeeper: the thread that looks on, and tells.
+//!
+//! Promises: it collects the request events every [`limits::COLLECT_INTERVAL`], and once a second it forgets
+//! idle clients, takes a reading of all figures and says what the messages are to say: trouble at once, what
+//! goes on happening as a count once in a while, a line of summary each interval. It holds nobody up.
+//! Leaves to the caller: the clock's moments as arguments, and to end it after the log.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::clock::Instant;
+use crate::limits;
+use crate::log;
+use crate::monitor::Summary;
+use crate::monitor::figures::Reading;
+use crate::monitor::process::Process;
+use crate::monitor::repeats::{Repeats, Say};
+use crate::server::Shared;
+use crate::server::servant::Log;
+use crate::sync::stop::Stop;
+
+/// Time between two readings.
+const READING_INTERVAL: Duration = limits::RATE_WINDOW;
+
+/// What the housekeeper knows.
+#[derive(Debug)]
+pub(super) struct Housekeeper {
+    next_reading: Instant,
+    summary_interval: Option<Duration>,
+    next_summary: Instant,
+    told: Told,
+}
+
+impl Housekeeper {
+    /// A housekeeper that begins at `now` and writes a line of summary each `summary_interval`.
+    pub(super) fn new(now: Instant, summary_interval: Option<Duration>) -> Self {
+        Self {
+            next_reading: now,
+            summary_interval,
+            next_summary: now.after(summary_interval.unwrap_or_default()),
+            told: Told::default(),
+        }
+    }
+
+    /// Keeps house until told to stop.
+    pub(super) fn run(mut self, shared: &Shared, log: &Log, stop: &Stop) {
+        while !stop.wait_timeout(limits::COLLECT_INTERVAL) {
+            self.step(shared.clock.now(), shared, log);
+        }
+    }
+
+    fn step(&mut self, now: Instant, shared: &Shared, log: &Log) {
+        shared.monitor.collect(now);
+        let log::Status {
+            accepted, progress, ..
+        } = log.status();
+        let (accepted, settled) = (accepted.get(), progress.settled.get());
+        shared.watch.lock().look_at_log(now, accepted, settled);
+        if now < self.next_reading {
+            return;
+        }
+        self.next_reading = now.after(READING_INTERVAL);
+        shared.ingest.sweep(now);
+        let process = Process::read();
+        shared.watch.lock().set_process(process);
+        let summary = shared.monitor.summary(now);
+        let (reading, _) = shared.reading(now, &summary);
+        shared.watch.lock().tick(now, &reading);
+        self.told.tell_of_log(log);
+        let unserved = shared.stats.connections_refused.get();
+        self.told.tell_of_refusals(now, &summary, unserved);
+        if let Some(interval) = self.summary_interval
+            && now >= self.next_summary
+        {
+            self.next_summary = now.after(interval);
+            tell_summary(&reading);
+        }
+    }
+}
+
+/// The line of summary: how much, how fast, how near the limits; rates and latencies are recent.
+fn tell_summary(reading: &Reading) {
+    let rounded = |name: &str| (reading.named(name) * 10.0).round() / 10.0;
+    let percent = |name: &str| (reading.named(name) * 100.0).round();
+    tracing::info!(
+        requests_per_s = rounded("requests_per_s"),
+        metrics_per_s = rounded("metrics_acknowledged_per_s"),
+        refused_per_s = rounded("refused_per_s"),
+        ingest_p50_us = reading.named("ingest_p50_us"),
+        ingest_p99_us = reading.named("ingest_p99_us"),
+        connections = reading.named("connections_open"),
+        clients = reading.named("clients"),
+        queue_jobs = reading.named("queue_jobs"),
+        log_queue_bytes = reading.named("log_queue_bytes"),
+        log_lag_ms = rounded("log_lag_ms"),
+        log_written_bytes = reading.named("log_written_bytes"),
+        memory_bytes = reading.named("resident_memory_bytes"),
+        open_files_percent = percent("open_files_ratio"),
+        "summary"
+    );
+}
+
+/// What the messages have told so far.
+#[derive(Debug, Default)]
+struct Told {
+    failures: u64,
+    failing: bool,
+    poisoned: bool,
+    /// By status and code of the refusal: how many were seen, and what was said of them.
+    refusals: BTreeMap<(u16, &'static str), (u64, Repeats)>,
+}
+
+impl Told {
+    fn tell_of_log(&mut self, log: &Log) {
+        let log::Status {
+            progress, refusing, ..
+        } = log.status();
+        if let Some(log::Refusal::Poisoned(failure)) = refusing
+            && !std::mem::replace(&mut self.poisoned, true)
+        {
+            tracing::error!(%failure, "the log is closed; every request is refused until a restart");
+        }
+        if progress.failures != self.failures {
+            let (failures, failure) = (
+                progress.failures,
+                progress.last_failure.map(tracing::field::display),
+            );
+            tracing::warn!(
+                failures,
+                failure,
+                "the log could not write; requests are refused with 503"
+            );
+            (self.failures, self.failing) = (failures, true);
+        } else if self.failing && !self.poisoned {
+            tracing::info!("no failure of the log for a second");
+            self.failing = false;
+        }
+    }
+
+    /// Refusals, by reason: the first at once, then how many. A 503 is the server's trouble; the others are
+    /// the clients' own. `unserved` connections were refused before they made a request.
+    fn tell_of_refusals(&mut self, now: Instant, summary: &Summary, unserved: u64) {
+        let mut counts = BTreeMap::from([((503, "connections_full"), unserved)]);
+        for row in &summary.responses {
+            if let Some(reason) = row.reason {
+                *counts.entry((row.status, reason)).or_insert(0) += row.count;
+            }
+        }
+        for ((status, reason), count) in counts {
+            let (seen, repeats) = self.refusals.entry((status, reason)).or_default();
+            let more = count - std::mem::replace(seen, count);
+            match (repeats.due(more, now), status) {
+                (None, _) => {}
+                (Some(Say::First(count)), 503) => {
+                    tracing::warn!(reason, status, count, "refusing requests");
+                }
+                (Some(Say::Again(count)), 503) => {
+                    tracing::warn!(
+                        reason,
+                        status,
+                        count,
+                        "refusing requests, since this was last said"
+                    );
+                }
+                (Some(Say::First(count)), _) => {
+                    tracing::info!(reason, status, count, "refusing requests");
+                }
+                (Some(Say::Again(count)), _) => {
+                    tracing::info!(
+                        reason,
+                        status,
+                        count,
+                        "refusing requests, since this was last said"
+                    );
+                }
+            }
+        }
+    }
+}
