@@ -41,11 +41,11 @@ z3:
 
 # every bench in full
 bench *args:
-    cargo bench -p metricstream {{args}}
+    cargo bench -p metricstream-benches {{args}}
 
 # every bench once, to see that it works
 bench-smoke:
-    cargo bench -p metricstream -- --test
+    cargo bench -p metricstream-benches -- --test
 
 # every stage of the journey under the same load, with a report
 journey *args:

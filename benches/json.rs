@@ -13,13 +13,11 @@
     reason = "made-up data"
 )]
 
-mod bodies;
-
 use std::hint::black_box;
 
-use bodies::{Shape, body};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use metricstream::metric::{Limits, Scratch, decode};
+use metricstream_benches::bodies::{Shape, body};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 

@@ -10,14 +10,12 @@
     reason = "made-up data"
 )]
 
-mod bodies;
-
 use std::hint::black_box;
 
-use bodies::{Shape, body};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use metricstream::clock::WallTime;
 use metricstream::metric::{Limits, Scratch, decode, time};
+use metricstream_benches::bodies::{Shape, body};
 
 const SHAPES: [Shape; 4] = [Shape::Usual, Shape::Timed, Shape::Precise, Shape::Pretty];
 

@@ -1,5 +1,5 @@
-//! The thread pool: jobs through the queue while the workers are busy, and one job to a sleeping worker and
-//! back.
+//! The thread pool beside rayon, threadpool and a crossbeam channel: jobs through the queue while the worker is
+//! busy, and one job to a sleeping worker and back. One worker each, and the same work: a number raised.
 
 #![allow(missing_docs, reason = "criterion's macros make public items")]
 #![allow(clippy::disallowed_methods, reason = "benches use real threads")]
@@ -13,41 +13,53 @@ use std::time::Duration;
 const JOBS: u64 = 1024;
 const QUEUE_JOBS_MAX: usize = 2048;
 
-/// Raises the watermark to the job's number.
+/// Raises the watermark to the job's number; a job of zero does nothing.
 struct Raising(Arc<Watermark>);
 
-impl Worker for Raising {
-    type Job = u64;
-
-    fn run(&mut self, job: u64) {
+impl Raising {
+    fn raise(&self, job: u64) {
         if job != 0 {
             self.0.advance(job);
         }
     }
 }
 
-fn jobs(criterion: &mut Criterion) {
-    let done = Arc::new(Watermark::new(0));
-    let workers = vec![Raising(Arc::clone(&done))];
-    let pool = ThreadPool::start("bench", workers, QUEUE_JOBS_MAX).expect("a thread starts");
-    let submit = |job: u64| {
-        while pool.submit(job).is_err() {
-            std::thread::yield_now();
-        }
-    };
+impl Worker for Raising {
+    type Job = u64;
+
+    fn run(&mut self, job: u64) {
+        self.raise(job);
+    }
+}
+
+/// Times one way to hand jobs to a worker. `submit` gives a job to it, waiting while there is no room.
+fn hand_off(criterion: &mut Criterion, name: &str, done: &Watermark, mut submit: impl FnMut(u64)) {
     let mut round = 0;
-    let mut group = criterion.benchmark_group("thread_pool");
-    group.bench_function("one_job_and_back", |bencher| {
+    let mut next = || {
+        round += 1;
+        round
+    };
+    // What is timed below arrives.
+    for _ in 0..3 {
+        let round = next();
+        submit(round);
+        done.wait(round).expect("nobody closes it");
+        assert_eq!(done.get(), round);
+    }
+    let mut group = criterion.benchmark_group("thread_pool/one_job_and_back");
+    group.bench_function(name, |bencher| {
         bencher.iter(|| {
-            round += 1;
+            let round = next();
             submit(round);
             done.wait(round).expect("nobody closes it");
         });
     });
+    group.finish();
+    let mut group = criterion.benchmark_group("thread_pool/many_jobs");
     group.throughput(Throughput::Elements(JOBS));
-    group.bench_function("many_jobs", |bencher| {
+    group.bench_function(name, |bencher| {
         bencher.iter(|| {
-            round += 1;
+            let round = next();
             (1..JOBS).for_each(|_| submit(0));
             submit(round);
             done.wait(round).expect("nobody closes it");
@@ -56,11 +68,61 @@ fn jobs(criterion: &mut Criterion) {
     group.finish();
 }
 
+fn raising() -> (Arc<Watermark>, Raising) {
+    let done = Arc::new(Watermark::new(0));
+    (Arc::clone(&done), Raising(done))
+}
+
+fn ours(criterion: &mut Criterion) {
+    let (done, raising) = raising();
+    let pool = ThreadPool::start("bench", vec![raising], QUEUE_JOBS_MAX).expect("a thread starts");
+    hand_off(criterion, "ours", &done, |job| {
+        while pool.submit(job).is_err() {
+            std::thread::yield_now();
+        }
+    });
+}
+
+fn crossbeam(criterion: &mut Criterion) {
+    let (done, raising) = raising();
+    let (sender, receiver) = crossbeam_channel::bounded(QUEUE_JOBS_MAX);
+    let worker = std::thread::spawn(move || receiver.iter().for_each(|job| raising.raise(job)));
+    hand_off(criterion, "crossbeam_channel", &done, |job| {
+        sender.send(job).expect("the worker waits");
+    });
+    drop(sender);
+    worker.join().expect("the worker does not panic");
+}
+
+fn rayon(criterion: &mut Criterion) {
+    let (done, raising) = raising();
+    let raising = Arc::new(raising);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build()
+        .expect("a thread starts");
+    hand_off(criterion, "rayon", &done, |job| {
+        let raising = Arc::clone(&raising);
+        // First in, first out, as the others.
+        pool.spawn_fifo(move || raising.raise(job));
+    });
+}
+
+fn threadpool(criterion: &mut Criterion) {
+    let (done, raising) = raising();
+    let raising = Arc::new(raising);
+    let pool = threadpool::ThreadPool::new(1);
+    hand_off(criterion, "threadpool", &done, |job| {
+        let raising = Arc::clone(&raising);
+        pool.execute(move || raising.raise(job));
+    });
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = jobs
+    targets = ours, crossbeam, rayon, threadpool
 }
 criterion_main!(benches);

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 /// What the metrics of a body look like.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Shape {
+pub enum Shape {
     /// Name, value, type and two tags.
     Usual,
     /// The same with a timestamp in milliseconds.
@@ -17,7 +17,7 @@ pub(crate) enum Shape {
 
 impl Shape {
     /// Its name in the figures.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Usual => "usual",
             Self::Timed => "timed",
@@ -46,7 +46,7 @@ const REGIONS: [&str; 5] = ["eu-west-1", "us-east-1", "ap-south-1", "sa-east-1",
 const SERVICES: [&str; 6] = ["checkout", "api", "frontend", "billing-worker", "auth", "search"];
 
 /// A body of `count` metrics.
-pub(crate) fn body(shape: Shape, count: usize) -> Vec<u8> {
+pub fn body(shape: Shape, count: usize) -> Vec<u8> {
     let mut random = Random(0x2545_F491_4F6C_DD1D);
     let mut body = String::from("{\"metrics\":[");
     for index in 0..count {
