@@ -58,3 +58,7 @@ ci:
 # all fuzz targets for HOURS over all cores: corpus kept and minimised, summary written, non-zero on a failure
 fuzz-night hours="8":
     fuzz/night --hours {{hours}}
+
+# the server beside nginx, actix-web, axum and VictoriaMetrics, in one run: table and plot in benches/peers
+bench-peers *args:
+    benches/peers/run {{args}}
