@@ -1,9 +1,9 @@
 //! The service of MetricStream as one would write it on a web framework: what the two peers share.
 //!
-//! Honest, not naive: serde_json reads into borrowed fields, every bound of the product is checked, the limiter is
-//! the product's own, one thread writes what all requests brought in one call, and a reply waits until its lines are in
-//! the kernel. Promises: the same answers to the same requests as the product's, in what the benches send.
-//! Leaves to the callers, the two programs: HTTP.
+//! Honest, not naive: serde_json reads into borrowed fields, every bound of the product is checked, the
+//! limiter is the product's own, one thread writes what all requests brought in one call, and a reply waits
+//! until its lines are in the kernel. Promises: the same answers to the same requests as the product's, in
+//! what the benches send. Leaves to the callers, the two programs: HTTP.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
