@@ -23,7 +23,9 @@ use crate::log;
 use crate::log::fs::{Filesystem, SystemDisk};
 use crate::log::recovery::Recovery;
 use crate::metric;
+use crate::monitor::webhook::Webhook;
 use crate::monitor::{Monitor, Recorder};
+use crate::net::client::Url;
 use crate::net::{Listener, Poller, raise_open_files_limit};
 use crate::server::reactor::{Reactor, Stopped, Workers};
 use crate::server::rules::{Rules, Timeouts};
@@ -161,6 +163,7 @@ impl App {
         let ingest = ingest(config);
         let shared = Shared::new(bounds(config), rules, clock, poller, ingest, monitor, stats);
         let shared = Arc::new(shared);
+        shared.watch.lock().set_rules(config.alerts.clone());
         let mut recorder = move || recorders.pop().expect("one for each thread that answers");
         let sender = Sender::new(Arc::clone(&shared), recorder());
         let log = Arc::new(open_log(config, &disk, clock, sender)?);
@@ -168,7 +171,8 @@ impl App {
         let servants = (0..config.workers)
             .map(|_| Servant::new(Arc::clone(&shared), Arc::clone(&log), recorder()))
             .collect();
-        let threads = Running::start(config, shared, log, servants)?;
+        let keeper = housekeeper(config, &shared, address)?;
+        let threads = Running::start(config, shared, log, servants, keeper)?;
         match threads.start_reactor(recorder(), listener) {
             Ok(reactor) => Ok(Self {
                 threads,
@@ -196,6 +200,7 @@ impl App {
     pub fn reload(&self, config: &Config) -> Result<(), StartError> {
         let latest = &self.threads.shared.rules;
         latest.replace(rules(config, Some(&latest.get()))?);
+        self.threads.shared.watch.lock().set_rules(config.alerts.clone());
         Ok(())
     }
 
@@ -235,11 +240,11 @@ impl Running {
         shared: Arc<Shared>,
         log: Arc<Log>,
         servants: Vec<Servant>,
+        keeper: Housekeeper,
     ) -> io::Result<Self> {
         let workers = Arc::new(ThreadPool::start("worker", servants, config.queue_jobs_max)?);
         let housekeeping_stop = Arc::new(Stop::new());
         let housekeeper = {
-            let keeper = Housekeeper::new(shared.clock.now(), config.summary_interval);
             let (shared, log, stop) = (
                 Arc::clone(&shared),
                 Arc::clone(&log),
@@ -281,6 +286,18 @@ impl Running {
         *self.shared.threads.lock() = None;
         connections_cut
     }
+}
+
+fn housekeeper(config: &Config, shared: &Shared, address: SocketAddr) -> io::Result<Housekeeper> {
+    let (clock, stats) = (shared.clock, &shared.stats);
+    let start = |url: &Url| Webhook::start(url.clone(), clock, Arc::clone(stats));
+    let webhook = config.alert_webhook_url.as_ref().map(start).transpose()?;
+    Ok(Housekeeper::new(
+        clock.now(),
+        config.summary_interval,
+        address,
+        webhook,
+    ))
 }
 
 fn tell_of_recovery(recovery: Recovery) {

@@ -13,18 +13,22 @@ use std::time::Duration;
 use clap::{Args as _, FromArgMatches as _};
 
 use crate::limits;
+use crate::monitor::alerts::{self as rules, Rule};
+use crate::net::client::{Url, UrlError};
 
+pub mod alerts;
 pub mod sources;
 
 /// The settings that a reload (SIGHUP) puts in force; the others take a restart. The files that they name are
 /// read again by every reload.
-pub const RELOADABLE: [&str; 7] = [
+pub const RELOADABLE: [&str; 8] = [
     "client_requests_per_second_max",
     "tokens_file",
     "idle_timeout_ms",
     "request_timeout_ms",
     "write_timeout_ms",
     "stop_timeout_ms",
+    "ready_made_alerts",
     "log_filter",
 ];
 
@@ -46,6 +50,19 @@ pub enum LogFormat {
     Human,
     /// One JSON object a line.
     Json,
+}
+
+/// Whether something is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Switch {
+    /// It is.
+    On,
+    /// It is not.
+    Off,
+}
+
+fn parse_url(text: &str) -> Result<Url, UrlError> {
+    text.parse()
 }
 
 /// Every setting of the server as given.
@@ -135,6 +152,19 @@ pub struct Settings {
     #[arg(long, value_name = "MS", default_value_t = limits::SUMMARY_INTERVAL_MS_DEFAULT)]
     pub summary_interval_ms: u64,
 
+    /// Rules of alerts that need no file: on, or off; a rule in a file takes the place of one of the same
+    /// name
+    #[arg(long, value_name = "SWITCH", value_enum, default_value_t = Switch::On)]
+    pub ready_made_alerts: Switch,
+
+    /// Where to tell of alerts, by POST of JSON: http://HOST:PORT/PATH
+    #[arg(long, value_name = "URL", value_parser = parse_url)]
+    pub alert_webhook_url: Option<Url>,
+
+    /// The rules of alerts in the file: no flag and no variable gives them.
+    #[arg(skip)]
+    pub alerts: Vec<Rule>,
+
     /// Messages to log, as a tracing filter: error, warn, info, debug, metricstream::server=trace
     #[arg(long, value_name = "FILTER", default_value = "info")]
     pub log_filter: String,
@@ -171,6 +201,9 @@ pub struct Config {
     pub stop_timeout: Duration,
     /// `None` writes none.
     pub summary_interval: Option<Duration>,
+    pub alert_webhook_url: Option<Url>,
+    /// The ready-made rules, if wanted, and those of the file.
+    pub alerts: Vec<Rule>,
     pub log_filter: String,
     pub log_format: LogFormat,
 }
@@ -278,6 +311,8 @@ impl Settings {
                 0 => None,
                 interval => Some(Duration::from_millis(interval)),
             },
+            alert_webhook_url: self.alert_webhook_url,
+            alerts: all_rules(self.ready_made_alerts, self.alerts),
             log_filter: self.log_filter,
             log_format: self.log_format,
         };
@@ -311,6 +346,17 @@ impl Config {
             "one request of head-bytes-max and body-bytes-max must fit",
         )
     }
+}
+
+/// The ready-made rules but those whose place one of the file takes, then the file's.
+fn all_rules(ready_made: Switch, of_file: Vec<Rule>) -> Vec<Rule> {
+    let mut all = match ready_made {
+        Switch::On => rules::ready_made(),
+        Switch::Off => Vec::new(),
+    };
+    all.retain(|rule| of_file.iter().all(|other| other.name != rule.name));
+    all.extend(of_file);
+    all
 }
 
 fn within(setting: &'static str, seen: usize, range: RangeInclusive<usize>) -> Result<usize, ConfigError> {

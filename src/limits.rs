@@ -178,6 +178,30 @@ pub const CLIENT_FIGURES_MAX: usize = 1_024;
 /// Clients that the statistics show.
 pub const CLIENTS_SHOWN_MAX: usize = 20;
 
+/// Rules of alerts in a settings file.
+pub const ALERTS_MAX: usize = 256;
+
+/// Longest name of an alert in bytes.
+pub const ALERT_NAME_BYTES_MAX: usize = 64;
+
+/// An alert that was resolved is shown as such for this long.
+pub const RESOLVED_SHOWN: std::time::Duration = std::time::Duration::from_secs(300);
+
+/// Messages that may wait to be sent to the webhook; alerts change a few times a minute at most.
+pub const WEBHOOK_QUEUE_MAX: usize = 64;
+
+/// One attempt to send a message must be done within this.
+pub const WEBHOOK_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Attempts to send a message.
+pub const WEBHOOK_ATTEMPTS_MAX: u32 = 6;
+
+/// Time until the second attempt; until each further one, twice the time before: 1, 2, 4, 8, 16 s.
+pub const WEBHOOK_RETRY: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Longest reply of a webhook that is read, in bytes.
+pub const WEBHOOK_REPLY_BYTES_MAX: usize = 64 * 1024;
+
 /// A message about what goes on happening is repeated after this, with a count.
 pub const REPEAT_INTERVAL: std::time::Duration = std::time::Duration::from_secs(60);
 

@@ -5,12 +5,14 @@
 //! event is dropped and the drop counted.
 //! Leaves to the caller: to collect often enough ([`crate::limits::COLLECT_INTERVAL`]).
 
+pub mod alerts;
 pub mod clients;
 pub mod figures;
 pub mod latency;
 pub mod process;
 pub mod repeats;
 pub mod watch;
+pub mod webhook;
 
 use std::time::Duration;
 

@@ -58,6 +58,12 @@ pub struct Stats {
     pub reactor_panics: Counter,
     /// Request events dropped because a ring to the monitor was full.
     pub events_dropped: Counter,
+    /// Messages about alerts that the webhook took.
+    pub webhooks_sent: Counter,
+    /// Messages about alerts that the webhook did not take.
+    pub webhooks_failed: Counter,
+    /// Messages about alerts that were not sent: too many waited, or the server stopped.
+    pub webhooks_dropped: Counter,
 }
 
 impl Stats {

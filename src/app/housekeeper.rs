@@ -6,15 +6,19 @@
 //! Leaves to the caller: the clock's moments as arguments, and to end it after the log.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::clock::Instant;
 use crate::limits;
 use crate::log;
+use crate::metric::time;
 use crate::monitor::Summary;
+use crate::monitor::alerts::{Alert, Change, Severity, State};
 use crate::monitor::figures::Reading;
 use crate::monitor::process::Process;
 use crate::monitor::repeats::{Repeats, Say};
+use crate::monitor::webhook::Webhook;
 use crate::server::Shared;
 use crate::server::servant::Log;
 use crate::sync::stop::Stop;
@@ -29,16 +33,27 @@ pub(super) struct Housekeeper {
     summary_interval: Option<Duration>,
     next_summary: Instant,
     told: Told,
+    /// Where the server listens: its name in messages.
+    address: SocketAddr,
+    webhook: Option<Webhook>,
 }
 
 impl Housekeeper {
-    /// A housekeeper that begins at `now` and writes a line of summary each `summary_interval`.
-    pub(super) fn new(now: Instant, summary_interval: Option<Duration>) -> Self {
+    /// A housekeeper of the server at `address` that begins at `now`, writes a line of summary each
+    /// `summary_interval` and tells `webhook` of alerts.
+    pub(super) fn new(
+        now: Instant,
+        summary_interval: Option<Duration>,
+        address: SocketAddr,
+        webhook: Option<Webhook>,
+    ) -> Self {
         Self {
             next_reading: now,
             summary_interval,
             next_summary: now.after(summary_interval.unwrap_or_default()),
             told: Told::default(),
+            address,
+            webhook,
         }
     }
 
@@ -47,6 +62,30 @@ impl Housekeeper {
         while !stop.wait_timeout(limits::COLLECT_INTERVAL) {
             self.step(shared.clock.now(), shared, log);
         }
+        if let Some(webhook) = &self.webhook {
+            webhook.stop();
+        }
+    }
+
+    /// What the webhook is told: docs/monitoring.md has it.
+    fn message(&self, change: &Change, shared: &Shared) -> Vec<u8> {
+        let Alert { rule, state, value } = &change.alert;
+        let at = time::format(shared.clock.wall().epoch_millis());
+        let state = state.name();
+        let message = serde_json::json!({
+            "text": format!("{state}: {} at {}: {rule}, now {value}", rule.name, self.address),
+            "server": self.address.to_string(),
+            "alert": rule.name,
+            "state": state,
+            "severity": rule.severity.name(),
+            "figure": rule.figure.name(),
+            "comparison": rule.comparison.sign(),
+            "threshold": rule.threshold,
+            "for_ms": u64::try_from(rule.hold.as_millis()).unwrap_or(u64::MAX),
+            "value": value,
+            "at": String::from_utf8_lossy(&at),
+        });
+        message.to_string().into_bytes()
     }
 
     fn step(&mut self, now: Instant, shared: &Shared, log: &Log) {
@@ -65,7 +104,13 @@ impl Housekeeper {
         shared.watch.lock().set_process(process);
         let summary = shared.monitor.summary(now);
         let (reading, _) = shared.reading(now, &summary);
-        shared.watch.lock().tick(now, &reading);
+        let changes = shared.watch.lock().tick(now, &reading);
+        for change in &changes {
+            tell_of_alert(change);
+            if let Some(webhook) = &self.webhook {
+                webhook.tell(self.message(change, shared));
+            }
+        }
         self.told.tell_of_log(log);
         let unserved = shared.stats.connections_refused.get();
         self.told.tell_of_refusals(now, &summary, unserved);
@@ -75,6 +120,23 @@ impl Housekeeper {
             self.next_summary = now.after(interval);
             tell_summary(&reading);
         }
+    }
+}
+
+fn tell_of_alert(change: &Change) {
+    let Alert { rule, state, value } = &change.alert;
+    let (alert, severity) = (&rule.name, rule.severity.name());
+    match (state, rule.severity) {
+        (State::Firing(_), Severity::Critical) => {
+            tracing::error!(alert, severity, condition = %rule, value, "alert fires");
+        }
+        (State::Firing(_), Severity::Warning) => {
+            tracing::warn!(alert, severity, condition = %rule, value, "alert fires");
+        }
+        (State::Firing(_), Severity::Info) => {
+            tracing::info!(alert, severity, condition = %rule, value, "alert fires");
+        }
+        _ => tracing::info!(alert, severity, condition = %rule, value, "alert is resolved"),
     }
 }
 

@@ -9,7 +9,9 @@ use std::process::ExitCode;
 use clap::{ArgMatches, ValueEnum};
 
 use super::settings::{self, Checked, SettingsArgs, Unusable};
-use crate::config::sources::{Effective, Entry, entries};
+use crate::config::alerts;
+use crate::config::sources::{Effective, Entry, Merged, entries};
+use crate::monitor::alerts::Rule;
 
 /// Print the settings in force and where each is from
 ///
@@ -43,8 +45,8 @@ pub fn run(args: &ConfigArgs, matches: &ArgMatches) -> ExitCode {
         return super::print(&markdown(&entries()));
     }
     match settings::check(&args.settings, matches) {
-        Ok(Checked { merged, .. }) if args.format == Format::Json => super::print(&json(&merged.effective)),
-        Ok(Checked { merged, .. }) => super::print(&toml(&merged.effective)),
+        Ok(Checked { merged, .. }) if args.format == Format::Json => super::print(&json(&merged)),
+        Ok(Checked { merged, .. }) => super::print(&toml(&merged)),
         Err(Unusable) => ExitCode::from(super::BAD_USAGE),
     }
 }
@@ -71,9 +73,9 @@ fn toml_value(value: &str) -> String {
     text
 }
 
-fn toml(effective: &[Effective]) -> String {
+fn toml(merged: &Merged) -> String {
     let mut out = String::new();
-    for setting in effective {
+    for setting in &merged.effective {
         let key = &setting.entry.key;
         let line = match &setting.value {
             Some(value) => format!("{key} = {}", toml_value(&value.to_string_lossy())),
@@ -81,18 +83,33 @@ fn toml(effective: &[Effective]) -> String {
         };
         let _ = writeln!(out, "{line:<48} # {}", setting.origin);
     }
+    // Tables stand last: what follows one would belong to it.
+    out.push_str(&alerts::to_toml(&merged.settings.alerts));
     out
 }
 
-fn json(effective: &[Effective]) -> String {
-    let settings: serde_json::Map<_, _> = effective
+fn json(merged: &Merged) -> String {
+    let rule = |rule: &Rule| {
+        serde_json::json!({
+            "name": rule.name,
+            "figure": rule.figure.name(),
+            "comparison": rule.comparison.sign(),
+            "threshold": rule.threshold,
+            "for_ms": u64::try_from(rule.hold.as_millis()).unwrap_or(u64::MAX),
+            "severity": rule.severity.name(),
+        })
+    };
+    let rules: Vec<_> = merged.settings.alerts.iter().map(rule).collect();
+    let settings: serde_json::Map<_, _> = merged
+        .effective
         .iter()
-        .map(|setting| {
+        .map(|setting: &Effective| {
             let value = setting.value.as_ref().map(|value| value.to_string_lossy());
             let origin = setting.origin.to_string();
             let shown = serde_json::json!({ "value": value, "origin": origin });
             (setting.entry.key.clone(), shown)
         })
+        .chain([(alerts::KEY.to_owned(), rules.into())])
         .collect();
     let mut text = serde_json::to_string_pretty(&settings).expect("a map of strings");
     text.push('\n');
@@ -128,7 +145,8 @@ mod tests {
 
     #[test]
     fn what_is_printed_gives_the_same_settings() {
-        let file = "data_dir = \"a \\\"b\\\\ \\u0007 ü\"\nworkers = 3\nlog_filter = \"007\"\n";
+        let file = "data_dir = \"a \\\"b\\\\ \\u0007 ü\"\nworkers = 3\nlog_filter = \"007\"\n[[alert]]\n\
+                    name = \"a\"\nfigure = \"ready\"\ncomparison = \"<\"\nthreshold = 1\nseverity = \"info\"\n";
         let from = |text: &str| {
             let file = Some((Path::new("m.toml"), text));
             merge(&Sources {
@@ -138,9 +156,9 @@ mod tests {
             .unwrap()
         };
         let first = from(file);
-        let printed = toml(&first.effective);
+        let printed = toml(&first);
         let second = from(&printed);
-        let values = |merged: &crate::config::sources::Merged| -> Vec<_> {
+        let values = |merged: &Merged| -> Vec<_> {
             merged
                 .effective
                 .iter()
@@ -148,6 +166,8 @@ mod tests {
                 .collect()
         };
         assert_eq!(values(&first), values(&second), "{printed}");
+        assert_eq!(first.settings.alerts.len(), 1);
+        assert_eq!(first.settings.alerts, second.settings.alerts, "{printed}");
         assert!(printed.contains("workers = 3 "), "{printed}");
         assert!(printed.contains("# tokens_file is not set"), "{printed}");
     }

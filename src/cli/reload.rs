@@ -47,7 +47,8 @@ impl<'a> Reloader<'a> {
         match self.try_reload(app) {
             Ok(Changes { reloaded, restart }) => {
                 let tokens = app.shared().rules.get().admission.authenticator.tokens();
-                tracing::info!(changed = list(&reloaded), tokens, "reloaded");
+                let alerts = app.shared().watch.lock().alerts().len();
+                tracing::info!(changed = list(&reloaded), tokens, alerts, "reloaded");
                 if !restart.is_empty() {
                     tracing::warn!(
                         settings = list(&restart),

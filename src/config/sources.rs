@@ -18,7 +18,8 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use toml_edit::{Document, Item, Value};
 
-use super::{Config, ConfigError, RELOADABLE, Settings};
+use super::{Config, ConfigError, RELOADABLE, Settings, alerts};
+use crate::monitor::alerts::Rule;
 
 /// What the name of every variable begins with.
 pub const PREFIX: &str = "METRICSTREAM_";
@@ -148,6 +149,16 @@ pub enum Problem {
         /// The setting whose name is nearest, if one is near.
         nearest: Option<String>,
     },
+    /// A rule of an alert that cannot be used.
+    #[error("{}:{line}: {message}", .path.display())]
+    Alert {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
     /// A table, an array or a value that no setting takes.
     #[error("{}:{line}: {key} is {seen}; a setting is a string or an integer", .path.display())]
     NotAScalar {
@@ -219,7 +230,7 @@ pub struct Merged {
 pub fn merge(sources: &Sources<'_>) -> Result<Merged, Vec<Problem>> {
     let entries = entries();
     let mut problems = Vec::new();
-    let file = read_file(sources.file, &entries, &mut problems);
+    let File { found: file, rules } = read_file(sources.file, &entries, &mut problems);
     let (variables, unknown_variables) = read_environment(&sources.environment, &entries);
     let mut effective = Vec::new();
     for entry in entries {
@@ -253,7 +264,10 @@ pub fn merge(sources: &Sources<'_>) -> Result<Merged, Vec<Problem>> {
     });
     match Settings::from_flags(flags) {
         Ok(settings) => Ok(Merged {
-            settings,
+            settings: Settings {
+                alerts: rules,
+                ..settings
+            },
             effective,
             unknown_variables,
         }),
@@ -307,6 +321,13 @@ impl Changes {
         }
         changes
     }
+}
+
+/// What a file holds.
+#[derive(Default)]
+struct File {
+    found: Vec<InFile>,
+    rules: Vec<Rule>,
 }
 
 type InFile = (String, OsString, Origin);
@@ -377,10 +398,10 @@ fn read_environment(
     (known, unknown)
 }
 
-fn read_file(file: Option<(&Path, &str)>, entries: &[Entry], problems: &mut Vec<Problem>) -> Vec<InFile> {
-    let mut found = Vec::new();
+fn read_file(file: Option<(&Path, &str)>, entries: &[Entry], problems: &mut Vec<Problem>) -> File {
+    let mut content = File::default();
     let Some((path, text)) = file else {
-        return found;
+        return content;
     };
     let document = match Document::parse(text) {
         Ok(document) => document,
@@ -392,7 +413,7 @@ fn read_file(file: Option<(&Path, &str)>, entries: &[Entry], problems: &mut Vec<
                 column,
                 message: error.message().replace('\n', ", "),
             });
-            return found;
+            return content;
         }
     };
     let table = document.as_table();
@@ -403,8 +424,13 @@ fn read_file(file: Option<(&Path, &str)>, entries: &[Entry], problems: &mut Vec<
             .or_else(|| item.span());
         let (line, _) = place_of(text, at.map_or(0, |span| span.start));
         let (path, key) = (path.to_owned(), key.to_owned());
+        if key == alerts::KEY {
+            content.rules = read_rules(&path, text, item, problems);
+            continue;
+        }
         if !entries.iter().any(|entry| entry.key == key) {
-            let nearest = nearest(&key, entries);
+            let keys = entries.iter().map(|entry| entry.key.clone());
+            let nearest = nearest(&key, keys.chain([alerts::KEY.to_owned()]));
             problems.push(Problem::UnknownKey {
                 path,
                 line,
@@ -414,7 +440,7 @@ fn read_file(file: Option<(&Path, &str)>, entries: &[Entry], problems: &mut Vec<
             continue;
         }
         match scalar(item) {
-            Ok(value) => found.push((key, value, Origin::File { path, line })),
+            Ok(value) => content.found.push((key, value, Origin::File { path, line })),
             Err(seen) => problems.push(Problem::NotAScalar {
                 path,
                 line,
@@ -423,7 +449,18 @@ fn read_file(file: Option<(&Path, &str)>, entries: &[Entry], problems: &mut Vec<
             }),
         }
     }
-    found
+    content
+}
+
+fn read_rules(path: &Path, text: &str, item: &Item, problems: &mut Vec<Problem>) -> Vec<Rule> {
+    let mut wrong = Vec::new();
+    let rules = alerts::read(item, &mut wrong);
+    problems.extend(wrong.into_iter().map(|(byte, message)| Problem::Alert {
+        path: path.to_owned(),
+        line: place_of(text, byte).0,
+        message,
+    }));
+    rules
 }
 
 /// The text of a value as a flag has it, or the word for what it is.
@@ -447,15 +484,15 @@ fn place_of(text: &str, byte: usize) -> (usize, usize) {
     (line, column)
 }
 
-/// The setting whose name `key` most likely meant; none when no name is near.
-fn nearest(key: &str, entries: &[Entry]) -> Option<String> {
+/// The one of `names` that `key` most likely meant; none when no name is near.
+pub(super) fn nearest(key: &str, names: impl IntoIterator<Item = String>) -> Option<String> {
     const LEAST_SIMILARITY: f64 = 0.75;
     let key = key.replace('-', "_").to_lowercase();
-    let similarity = |entry: &&Entry| strsim::jaro_winkler(&key, &entry.key);
-    let best = entries
-        .iter()
+    let similarity = |name: &String| strsim::jaro_winkler(&key, name);
+    let best = names
+        .into_iter()
         .max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
-    (similarity(&best) >= LEAST_SIMILARITY).then(|| best.key.clone())
+    (similarity(&best) >= LEAST_SIMILARITY).then_some(best)
 }
 
 #[cfg(test)]
@@ -596,10 +633,38 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_near_nothing_gets_no_advice() {
-        assert_eq!(nearest("zzz", &entries()), None);
+    fn rules_of_alerts_are_read_and_refused_with_their_place() {
+        let rule = "[[alert]]\nname = \"mine\"\nfigure = \"queue_jobs\"\ncomparison = \">\"\n\
+                    threshold = 5\nseverity = \"info\"\n";
+        let merged_rules = |text: &str| merged(&["--ready-made-alerts", "off"], &[], text);
+        let config = merged_rules(rule).unwrap().check(2).unwrap();
+        assert_eq!(config.alerts.len(), 1);
+        assert_eq!(config.alerts[0].to_string(), "queue_jobs > 5");
+        let config = merged(&[], &[], &rule.replace("mine", "slow"))
+            .unwrap()
+            .check(2)
+            .unwrap();
+        let slow = config.alerts.iter().filter(|rule| rule.name == "slow");
+        assert_eq!(slow.count(), 1, "the ready-made one gives way");
+        assert!(config.alerts.len() > 10);
+        let wrong = merged_rules(&rule.replace("queue_jobs", "queue_job")).unwrap_err();
         assert_eq!(
-            nearest("Queue-Job-Max", &entries()).as_deref(),
+            wrong,
+            ["m.toml:3: there is no figure queue_job; did you mean queue_jobs?"]
+        );
+        let misnamed = merged_rules(&rule.replace("[[alert]]", "[[alerts]]")).unwrap_err();
+        assert_eq!(
+            misnamed,
+            ["m.toml:1: there is no setting alerts; did you mean alert?"]
+        );
+    }
+
+    #[test]
+    fn a_name_that_is_near_nothing_gets_no_advice() {
+        let keys = || entries().into_iter().map(|entry| entry.key);
+        assert_eq!(nearest("zzz", keys()), None);
+        assert_eq!(
+            nearest("Queue-Job-Max", keys()).as_deref(),
             Some("queue_jobs_max")
         );
     }

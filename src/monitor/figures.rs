@@ -73,6 +73,15 @@ pub const COUNTS: &[Figure] = &[
     figure("log_records", "Lines written to the log."),
     figure("log_groups", "Groups they were written in, one write call each."),
     figure("log_syncs", "Flushes of the log to the disk."),
+    figure("webhooks_sent", "Messages about alerts that the webhook took."),
+    figure(
+        "webhooks_failed",
+        "Messages about alerts that the webhook did not take.",
+    ),
+    figure(
+        "webhooks_dropped",
+        "Messages about alerts that were not sent: too many waited, or a stop.",
+    ),
     figure("log_failures", "Failures of the disk under the log."),
     Figure {
         name: "cpu_ms",
@@ -83,6 +92,7 @@ pub const COUNTS: &[Figure] = &[
 
 /// Values of the moment.
 pub const GAUGES: &[Figure] = &[
+    figure("alerts_firing", "Alerts that are firing."),
     figure("ready", "1 when the server takes metrics, 0 when not."),
     figure("uptime_s", "Time since the start of the server."),
     figure("connections_open", "Connections open."),

@@ -1,4 +1,4 @@
-//! What is watched over time, besides the requests: rates, the log's lag, the process.
+//! What is watched over time, besides the requests: rates, the log's lag, the process, alerts.
 //!
 //! Promises: everything here is a function of what was looked at and when; no clock is read.
 //! Leaves to the caller: to look at the log often ([`crate::limits::COLLECT_INTERVAL`]) and to take a reading
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::clock::Instant;
 
+use super::alerts::{Alert, Alerts, Change, Rule, State};
 use super::figures::{History, Lag, Reading};
 use super::process::Process;
 
@@ -17,6 +18,7 @@ pub struct Watch {
     history: History,
     lag: Lag,
     process: Process,
+    alerts: Alerts,
 }
 
 impl Watch {
@@ -39,6 +41,11 @@ impl Watch {
         reading.set_whole("open_files", open_files);
         reading.set_whole("open_files_max", open_files_max);
         reading.set_count("cpu_ms", cpu_ms);
+        let firing = self
+            .alerts()
+            .iter()
+            .filter(|alert| matches!(alert.state, State::Firing(_)));
+        reading.set_whole("alerts_firing", firing.count() as u64);
         reading.set_ratios();
         self.history.set_rates(now, reading)
     }
@@ -48,8 +55,21 @@ impl Watch {
         self.process = process;
     }
 
-    /// Keeps a reading of `now`, for the rates.
-    pub fn tick(&mut self, now: Instant, reading: &Reading) {
+    /// Keeps a reading of `now` for the rates, and evaluates the rules of alerts by it. Answers with the
+    /// alerts that changed.
+    pub fn tick(&mut self, now: Instant, reading: &Reading) -> Vec<Change> {
         self.history.keep(now, reading);
+        self.alerts.evaluate(now, reading)
+    }
+
+    /// Puts `rules` in the place of those there are; see [`Alerts::set_rules`].
+    pub fn set_rules(&mut self, rules: Vec<Rule>) {
+        self.alerts.set_rules(rules);
+    }
+
+    /// Every rule and how it stands.
+    #[must_use]
+    pub fn alerts(&self) -> &[Alert] {
+        self.alerts.all()
     }
 }

@@ -1,7 +1,7 @@
 //! Sockets and readiness: the few system calls the server makes, behind small safe types.
 //!
-//! Promises: nothing here blocks but [`Poller::wait`]; no call allocates. Leaves to the caller: what the
-//! bytes mean, and every deadline.
+//! Promises: nothing here blocks but [`Poller::wait`], and no call allocates, except in [`client`], which is
+//! for threads that may wait. Leaves to the caller: what the bytes mean, and every deadline.
 //!
 //! Linux only: readiness is epoll's, one-shot, so that a socket reported readable is reported once and then
 //! belongs to whoever took it until it is armed again.
@@ -9,6 +9,7 @@
 //! `system` is always there; the names the server uses are those of `system`, or of the simulated network
 //! when the whole server runs under shuttle.
 
+pub mod client;
 mod listener;
 mod poller;
 #[cfg(metricstream_shuttle)]

@@ -90,6 +90,8 @@ pub struct Shared {
     pub monitor: Monitor,
     /// The figures over time.
     pub watch: Mutex<Watch>,
+    /// What a browser may do with the page at `/`.
+    pub dashboard_policy: String,
     /// Requested once: the server stops.
     pub stopping: Stop,
     /// The server's bounds.
@@ -132,6 +134,7 @@ impl Shared {
             stats,
             monitor,
             watch: Mutex::new(Watch::default()),
+            dashboard_policy: pages::dashboard_policy(),
             stopping: Stop::new(),
             bounds,
             rules: Latest::new(rules),
@@ -188,6 +191,7 @@ impl Shared {
             latency: pages::Latency::of(&summary),
             limits: pages::Limit::all(&reading),
             clients: pages::Clients::of(&summary, |counts| names.label(counts.client).to_string()),
+            alerts: pages::Alert::all(self.watch.lock().alerts(), now),
             reading,
         }
     }
@@ -252,6 +256,9 @@ impl Shared {
             ("refused_log_failed", &stats.refused_log_failed),
             ("reactor_panics", &stats.reactor_panics),
             ("events_dropped", &stats.events_dropped),
+            ("webhooks_sent", &stats.webhooks_sent),
+            ("webhooks_failed", &stats.webhooks_failed),
+            ("webhooks_dropped", &stats.webhooks_dropped),
         ] {
             reading.set_count(name, counter.get());
         }

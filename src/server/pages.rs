@@ -1,4 +1,5 @@
-//! The pages that can be read: `/health`, `/ready`, `/stats` and the Prometheus exposition at `GET /metrics`.
+//! The pages that can be read: `/health`, `/ready`, `/stats`, the Prometheus exposition at `GET /metrics`,
+//! and `/`, which draws the statistics in a browser.
 //!
 //! Promises: both forms of the statistics show the same [`Figures`], taken once; docs/monitoring.md names
 //! each. The exposition follows Prometheus' conventions (base units, `_total` for counts); text format 0.0.4.
@@ -7,8 +8,11 @@
 use std::fmt::Write as _;
 
 use serde::{Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
 
+use crate::clock::Instant;
 use crate::monitor::QUANTILES;
+use crate::monitor::alerts::State;
 use crate::monitor::figures::{COUNTS, Figure, FigureId, GAUGES, LIMITS, Reading};
 use crate::monitor::latency::Quantiles;
 use crate::monitor::{self, EndpointSummary, Summary};
@@ -44,6 +48,8 @@ pub struct Figures {
     pub limits: Vec<Limit>,
     /// The busiest clients.
     pub clients: Clients,
+    /// Every rule of alerts and how it stands.
+    pub alerts: Vec<Alert>,
     /// What the exposition is made of.
     #[serde(skip)]
     pub reading: Reading,
@@ -173,6 +179,59 @@ pub struct Client {
     pub refused_per_s: f64,
 }
 
+/// A rule of alerts and how it stands.
+#[derive(Clone, Debug, Serialize)]
+pub struct Alert {
+    /// What it is called.
+    pub name: String,
+    /// `ok`, `pending`, `firing` or `resolved`.
+    pub state: &'static str,
+    /// `info`, `warning` or `critical`.
+    pub severity: &'static str,
+    /// The figure that is looked at.
+    pub figure: String,
+    /// How it is compared.
+    pub comparison: &'static str,
+    /// With what.
+    #[serde(serialize_with = "number")]
+    pub threshold: f64,
+    /// How long the condition must hold, in ms.
+    pub for_ms: u64,
+    /// The condition as one text.
+    pub condition: String,
+    /// The figure at the last look.
+    #[serde(serialize_with = "number")]
+    pub value: f64,
+    /// How long it has been in its state, in seconds; none while it is ok.
+    pub since_s: Option<f64>,
+    #[serde(skip)]
+    level: u8,
+}
+
+impl Alert {
+    /// Each of `alerts` at `now`.
+    pub fn all(alerts: &[monitor::alerts::Alert], now: Instant) -> Vec<Self> {
+        let row = |alert: &monitor::alerts::Alert| Self {
+            name: alert.rule.name.clone(),
+            state: alert.state.name(),
+            severity: alert.rule.severity.name(),
+            figure: alert.rule.figure.name(),
+            comparison: alert.rule.comparison.sign(),
+            threshold: alert.rule.threshold,
+            for_ms: u64::try_from(alert.rule.hold.as_millis()).unwrap_or(u64::MAX),
+            condition: alert.rule.to_string(),
+            value: alert.value,
+            since_s: alert.state.since().map(|since| now.since(since).as_secs_f64()),
+            level: match alert.state {
+                State::Ok | State::Resolved(_) => 0,
+                State::Pending(_) => 1,
+                State::Firing(_) => 2,
+            },
+        };
+        alerts.iter().map(row).collect()
+    }
+}
+
 impl From<Quantiles> for Percentiles {
     fn from(quantiles: Quantiles) -> Self {
         let [p50_us, p95_us, p99_us, p999_us] = quantiles.quantiles_us;
@@ -263,6 +322,48 @@ impl Clients {
     }
 }
 
+/// The page that draws the statistics: one file, from memory.
+const DASHBOARD: &str = include_str!("page.html");
+
+/// What a browser may do with the page at `/`: run its script and its style, which are known by their
+/// digests, and ask this server. Whatever else should get into the page does nothing.
+#[must_use]
+pub fn dashboard_policy() -> String {
+    let digest = |tag: &str| {
+        let (_, rest) = DASHBOARD
+            .split_once(&format!("<{tag}>"))
+            .expect("the page has one");
+        let (text, _) = rest.split_once(&format!("</{tag}>")).expect("the page has one");
+        base64(&Sha256::digest(text))
+    };
+    format!(
+        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; connect-src 'self'; \
+         img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        digest("script"),
+        digest("style"),
+    )
+}
+
+/// RFC 4648 section 4, with padding.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let mut group = [0; 4];
+        group[1..=chunk.len()].copy_from_slice(chunk);
+        let number = u32::from_be_bytes(group);
+        for place in 0..4 {
+            let letter = LETTERS[usize::try_from(number >> (18 - 6 * place)).unwrap_or_default() % 64];
+            text.push(if place <= chunk.len() {
+                char::from(letter)
+            } else {
+                '='
+            });
+        }
+    }
+    text
+}
+
 /// Writes a page about `shared`. Only the statistics gather the figures, so that a probe of health or
 /// readiness costs no walk over the clients and the rings.
 pub fn write(page: Page, shared: &Shared, form: Form, out: &mut Vec<u8>) -> Said {
@@ -280,6 +381,7 @@ pub fn write(page: Page, shared: &Shared, form: Form, out: &mut Vec<u8>) -> Said
             body.push(b'\n');
             reply::page(reply::JSON, &body, form, out)
         }
+        Page::Dashboard => reply::browser_page(DASHBOARD.as_bytes(), &shared.dashboard_policy, form, out),
         Page::Exposition => {
             let body = exposition(&shared.figures());
             reply::page(
@@ -328,6 +430,20 @@ fn exposition(figures: &Figures) -> String {
                 "metricstream_client_requests_total{{client=\"{client}\",outcome=\"{outcome}\"}} {count}"
             );
         }
+    }
+    let help = "State of each rule of alerts: 0 ok or resolved, 1 pending, 2 firing.";
+    metadata(&mut text, "metricstream_alert_state", "gauge", help);
+    for Alert {
+        name,
+        severity,
+        level,
+        ..
+    } in &figures.alerts
+    {
+        let _ = writeln!(
+            text,
+            "metricstream_alert_state{{alert=\"{name}\",severity=\"{severity}\"}} {level}"
+        );
     }
     text
 }
@@ -422,6 +538,22 @@ mod tests {
             shown("cpu_ms", true),
             ("process_cpu_seconds_total".to_owned(), 1e-3)
         );
+    }
+
+    #[test]
+    fn base64_is_that_of_the_rfc() {
+        // RFC 4648 section 10.
+        for (text, encoded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(text.as_bytes()), encoded);
+        }
     }
 
     #[test]

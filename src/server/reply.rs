@@ -207,6 +207,16 @@ pub fn page(content_type: &str, body: &[u8], form: Form, out: &mut Vec<u8>) -> S
     write(&response, body, form, out)
 }
 
+/// Writes a page for a browser, which is held to `policy`.
+pub fn browser_page(body: &[u8], policy: &str, form: Form, out: &mut Vec<u8>) -> Said {
+    let response = Response {
+        content_type: Some("text/html; charset=utf-8"),
+        content_security_policy: Some(policy),
+        ..response(OK, &form)
+    };
+    write(&response, body, form, out)
+}
+
 /// Writes the page of a server that is not ready.
 pub fn not_ready(body: &[u8], form: Form, out: &mut Vec<u8>) -> Said {
     let retry_after_s = Some(OVERLOAD_RETRY_AFTER_S);

@@ -31,6 +31,8 @@ pub enum Page {
     Stats,
     /// The statistics for Prometheus.
     Exposition,
+    /// The statistics drawn, for a browser.
+    Dashboard,
 }
 
 impl Route {
@@ -41,6 +43,7 @@ impl Route {
             Self::Ingest => Endpoint::Ingest,
             Self::Read(Page::Health | Page::Ready) => Endpoint::Health,
             Self::Read(Page::Stats) => Endpoint::Stats,
+            Self::Read(Page::Dashboard) => Endpoint::Page,
             Self::Read(Page::Exposition) => Endpoint::Metrics,
             Self::Options(_) => Endpoint::Other,
         }
@@ -60,6 +63,7 @@ pub fn find(head: &Head<'_>) -> Result<Route, Refusal> {
         return Ok(Route::Options(METRICS_METHODS));
     }
     let (page, allow) = match head.target.path {
+        b"/" => (Page::Dashboard, READ_METHODS),
         b"/metrics" => (metrics_page(head), METRICS_METHODS),
         b"/health" => (Page::Health, READ_METHODS),
         b"/ready" => (Page::Ready, READ_METHODS),
@@ -158,7 +162,8 @@ mod tests {
             Err(Refusal::MethodNotAllowed(READ_METHODS))
         );
         assert_eq!(route("GET /metrics/", ""), Err(Refusal::NotFound));
-        assert_eq!(route("GET /", ""), Err(Refusal::NotFound));
+        assert_eq!(route("GET /", ""), Ok(Route::Read(Page::Dashboard)));
+        assert_eq!(route("GET /index.html", ""), Err(Refusal::NotFound));
     }
 
     #[test]
