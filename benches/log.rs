@@ -47,15 +47,15 @@ fn on_threads(batches: u64, records: u32, body: impl Fn(&[u8]) + Clone + Send + 
 
 fn group_commit(level: Level, records: u32, batches: u64) -> Duration {
     let settings = Settings {
-        directory: directory(),
         level,
         queue_bytes_max: 32 << 20,
         queue_batches_max: 65_536,
         flush_interval_ms: 0,
+        ..Settings::in_directory(&directory())
     };
     let clock = SystemClock::new();
     let count = |(), outcome| assert!(matches!(outcome, Outcome::Written(_)));
-    let log = Arc::new(Log::open(&SystemDisk, &settings, move || clock.now(), count).expect("a log"));
+    let log = Arc::new(Log::open(&SystemDisk, &settings, clock, count).expect("a log"));
     let start = clock.now();
     let theirs = Arc::clone(&log);
     on_threads(batches, records, move |lines| {

@@ -7,6 +7,7 @@
 //! Leaves to the caller: when to stop.
 
 mod housekeeper;
+mod log_watch;
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 use crate::admission::auth::{Authenticator, TokenTable, TokenTableError};
 use crate::admission::rate_limit::RateLimits;
 use crate::clock::SystemClock;
-use crate::config::{AckLevel, Config};
+use crate::config::{AckLevel, Config, SegmentCompression};
 use crate::http;
 use crate::ingest::{Admission, Ingest};
 use crate::limits;
@@ -304,7 +305,14 @@ fn tell_of_recovery(recovery: Recovery) {
     let Recovery {
         cut_bytes,
         file_bytes,
+        leftover_files,
     } = recovery;
+    if leftover_files > 0 {
+        tracing::info!(
+            leftover_files,
+            "removed what a crash left of an unfinished compression"
+        );
+    }
     if cut_bytes > 0 {
         tracing::warn!(
             cut_bytes,
@@ -416,10 +424,20 @@ fn open_log(
         queue_bytes_max: config.log_queue_bytes_max,
         queue_batches_max: config.log_queue_batches_max,
         flush_interval_ms: config.flush_interval_ms,
+        segment_bytes_max: config.segment_bytes_max,
+        segment_age_ms_max: config.segment_age_ms_max,
+        segment_compression: match config.segment_compression {
+            SegmentCompression::None => log::Compression::None,
+            SegmentCompression::Zstd => log::Compression::Zstd,
+        },
+        retention_bytes_max: config.retention_bytes_max,
+        retention_age_ms_max: config.retention_age_ms_max,
+        breaker_failures_max: config.breaker_failures_max,
+        breaker_retry_ms: config.breaker_retry_ms,
     };
     let deliver = move |connection, outcome| match outcome {
         log::Outcome::Written(_) => sender.deliver(connection, Outcome::Stored),
         log::Outcome::Failed(failure) => sender.deliver(connection, Outcome::Failed(failure)),
     };
-    Log::open(disk, &settings, move || clock.now(), deliver)
+    Log::open(disk, &settings, clock, deliver)
 }

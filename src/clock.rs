@@ -66,6 +66,36 @@ impl WallTime {
     }
 }
 
+/// Both clocks, for what needs time while it runs. A closure that gives the monotonic one is a clock too, for
+/// tests: its civil time goes with it, from the Unix epoch on.
+pub trait Clock: Send + 'static {
+    /// The monotonic clock.
+    fn now(&self) -> Instant;
+
+    /// Civil time.
+    fn wall(&self) -> WallTime;
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Instant {
+        self.now()
+    }
+
+    fn wall(&self) -> WallTime {
+        self.wall()
+    }
+}
+
+impl<F: Fn() -> Instant + Send + 'static> Clock for F {
+    fn now(&self) -> Instant {
+        self()
+    }
+
+    fn wall(&self) -> WallTime {
+        WallTime::from_epoch_millis(i64::try_from(self().as_nanos() / 1_000_000).unwrap_or(i64::MAX))
+    }
+}
+
 /// The clocks of this machine; one per process, shared by reference.
 #[cfg(not(metricstream_shuttle))]
 #[derive(Clone, Copy, Debug)]

@@ -43,6 +43,15 @@ pub enum AckLevel {
     Synced,
 }
 
+/// What happens to a segment of the log once it is sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum SegmentCompression {
+    /// It stays as it is.
+    None,
+    /// It is compressed (RFC 8878).
+    Zstd,
+}
+
 /// How log messages look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -91,6 +100,34 @@ pub struct Settings {
     /// Batches that may wait for the log writer; beyond, 503
     #[arg(long, value_name = "COUNT", default_value_t = limits::LOG_QUEUE_BATCHES_MAX_DEFAULT)]
     pub log_queue_batches_max: usize,
+
+    /// Longest segment of the log, in bytes; the next group goes to a new one; 0 sets no limit
+    #[arg(long, value_name = "BYTES", default_value_t = limits::SEGMENT_BYTES_MAX_DEFAULT)]
+    pub segment_bytes_max: u64,
+
+    /// A segment is sealed this long after its first line, in ms; 0 never does for its age
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub segment_age_ms_max: u64,
+
+    /// What happens to sealed segments: none leaves them, zstd compresses them
+    #[arg(long, value_name = "METHOD", value_enum, default_value_t = SegmentCompression::None)]
+    pub segment_compression: SegmentCompression,
+
+    /// The oldest sealed segments are removed while all of them have more bytes than this; 0 keeps all
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    pub retention_bytes_max: u64,
+
+    /// A sealed segment is removed this long after its last line, in ms; 0 keeps all
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub retention_age_ms_max: u64,
+
+    /// Groups that may fail in a row before the log refuses for a while with 503; 0 never does
+    #[arg(long, value_name = "COUNT", default_value_t = limits::BREAKER_FAILURES_MAX_DEFAULT)]
+    pub breaker_failures_max: u32,
+
+    /// For so long the log then refuses before it tries the disk again, in ms
+    #[arg(long, value_name = "MS", default_value_t = limits::BREAKER_RETRY_MS_DEFAULT)]
+    pub breaker_retry_ms: u64,
 
     /// Threads that serve requests; 0 starts one a core
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
@@ -184,6 +221,13 @@ pub struct Config {
     pub flush_interval_ms: u64,
     pub log_queue_bytes_max: usize,
     pub log_queue_batches_max: usize,
+    pub segment_bytes_max: u64,
+    pub segment_age_ms_max: u64,
+    pub segment_compression: SegmentCompression,
+    pub retention_bytes_max: u64,
+    pub retention_age_ms_max: u64,
+    pub breaker_failures_max: u32,
+    pub breaker_retry_ms: u64,
     pub workers: usize,
     pub queue_jobs_max: usize,
     pub connections_max: usize,
@@ -282,6 +326,17 @@ impl Settings {
                 64 * 1024..=64 * GIB,
             )?,
             log_queue_batches_max: within("log-queue-batches-max", self.log_queue_batches_max, 1..=1 << 24)?,
+            segment_bytes_max: bytes(
+                "segment-bytes-max",
+                self.segment_bytes_max,
+                limits::SEGMENT_BYTES_MIN,
+            )?,
+            segment_age_ms_max: age("segment-age-ms-max", self.segment_age_ms_max)?,
+            segment_compression: self.segment_compression,
+            retention_bytes_max: bytes("retention-bytes-max", self.retention_bytes_max, 1)?,
+            retention_age_ms_max: age("retention-age-ms-max", self.retention_age_ms_max)?,
+            breaker_failures_max: self.breaker_failures_max,
+            breaker_retry_ms: millis("breaker-retry-ms", self.breaker_retry_ms, 1)?,
             workers: match within("workers", self.workers, 0..=limits::WORKERS_MAX)? {
                 0 => cores.clamp(1, limits::WORKERS_MAX),
                 workers => workers,
@@ -359,14 +414,31 @@ fn all_rules(ready_made: Switch, of_file: Vec<Rule>) -> Vec<Rule> {
     all
 }
 
+/// No bound, or one of at least `least`.
+fn bytes(setting: &'static str, seen: u64, least: u64) -> Result<u64, ConfigError> {
+    match seen {
+        0 => Ok(0),
+        _ => number(setting, seen, least..=limits::SEGMENT_BYTES_MAX),
+    }
+}
+
+fn age(setting: &'static str, seen: u64) -> Result<u64, ConfigError> {
+    number(setting, seen, 0..=limits::AGE_MS_MAX)
+}
+
 fn within(setting: &'static str, seen: usize, range: RangeInclusive<usize>) -> Result<usize, ConfigError> {
+    number(setting, seen as u64, *range.start() as u64..=*range.end() as u64)?;
+    Ok(seen)
+}
+
+fn number(setting: &'static str, seen: u64, range: RangeInclusive<u64>) -> Result<u64, ConfigError> {
     if range.contains(&seen) {
         return Ok(seen);
     }
-    let (least, most) = (*range.start() as u64, *range.end() as u64);
+    let (least, most) = range.into_inner();
     Err(ConfigError::Range {
         setting,
-        seen: seen as u64,
+        seen,
         least,
         most,
     })
@@ -394,16 +466,7 @@ fn time(setting: &'static str, seen: u64) -> Result<Duration, ConfigError> {
 }
 
 fn millis(setting: &'static str, seen: u64, least: u64) -> Result<u64, ConfigError> {
-    let most = limits::TIMEOUT_MS_MAX;
-    if (least..=most).contains(&seen) {
-        return Ok(seen);
-    }
-    Err(ConfigError::Range {
-        setting,
-        seen,
-        least,
-        most,
-    })
+    number(setting, seen, least..=limits::TIMEOUT_MS_MAX)
 }
 
 #[cfg(test)]
@@ -439,6 +502,21 @@ mod tests {
         assert_eq!(
             refusal(&["--flush-interval-ms", "86400001"]),
             "--flush-interval-ms is 86400001: it must be from 0 to 86400000"
+        );
+    }
+
+    #[test]
+    fn a_bound_of_segments_is_none_or_leaves_room_for_lines() {
+        let given = |value| {
+            settings(&["--segment-bytes-max", value])
+                .check(2)
+                .expect("allowed")
+        };
+        assert_eq!(given("0").segment_bytes_max, 0);
+        assert_eq!(given("1024").segment_bytes_max, 1024);
+        assert_eq!(
+            refusal(&["--segment-bytes-max", "1023"]),
+            "--segment-bytes-max is 1023: it must be from 1024 to 1125899906842624"
         );
     }
 

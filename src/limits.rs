@@ -99,6 +99,38 @@ pub const LOG_BUFFER_KEEP_BYTES: usize = 1024 * 1024;
 /// Bytes read at once when the end of a log is looked for.
 pub const LOG_RECOVERY_BLOCK_BYTES: usize = 64 * 1024;
 
+/// Longest segment in bytes before it is sealed. Large enough that sealing costs nothing, small enough that
+/// retention, compression and a copy work in steps of seconds.
+pub const SEGMENT_BYTES_MAX_DEFAULT: u64 = 256 * 1024 * 1024;
+
+/// The largest number of bytes that a setting of segments or retention may name: a pebibyte.
+pub const SEGMENT_BYTES_MAX: u64 = 1 << 50;
+
+/// The smallest bound of a segment, in bytes: below it the log would be all names.
+pub const SEGMENT_BYTES_MIN: u64 = 1024;
+
+/// The longest age that a setting of segments or retention may name, in milliseconds: a hundred years.
+pub const AGE_MS_MAX: u64 = 100 * 365 * 86_400_000;
+
+/// Time until a rotation that failed is tried again.
+pub const LOG_ROTATION_RETRY: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Time until the keeper of sealed segments tries again what failed. A compression that fails reads a whole
+/// segment first.
+pub const LOG_KEEPER_RETRY: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Bytes of a segment that are compressed at once, and compared at once.
+pub const LOG_COMPRESSION_BLOCK_BYTES: usize = 128 * 1024;
+
+/// Level of compression: zstd's own default.
+pub const LOG_COMPRESSION_LEVEL: i32 = 3;
+
+/// Groups that fail in a row before the log refuses for a while.
+pub const BREAKER_FAILURES_MAX_DEFAULT: u32 = 5;
+
+/// Time for which it then refuses, in milliseconds.
+pub const BREAKER_RETRY_MS_DEFAULT: u64 = 1_000;
+
 /// Time between flushes of written data to the disk, in milliseconds.
 pub const FLUSH_INTERVAL_MS_DEFAULT: u64 = 1_000;
 

@@ -61,12 +61,7 @@ fn the_generated_plans_meet_every_kind_of_trouble() {
                 .new_tree(&mut runner)
                 .unwrap();
             let seen = check(&Plan::of(&raw.current()), driver);
-            sum.acknowledged += seen.acknowledged;
-            sum.failed += seen.failed;
-            sum.refused += seen.refused;
-            sum.torn += seen.torn;
-            sum.lost_lines += seen.lost_lines;
-            sum.failed_openings += seen.failed_openings;
+            sum += seen;
         }
         println!("{driver:?}: {sum:?}");
         assert!(
@@ -75,6 +70,14 @@ fn the_generated_plans_meet_every_kind_of_trouble() {
         );
         assert!(
             sum.torn > 20 && sum.lost_lines > 500 && sum.failed_openings > 20,
+            "{sum:?}"
+        );
+        assert!(
+            sum.rotations > 500 && sum.compressed > 20 && sum.removed > 20 && sum.breaks > 50,
+            "{sum:?}"
+        );
+        assert!(
+            sum.rotation_failures > 20 && sum.keeper_failures > 20 && sum.leftovers > 5,
             "{sum:?}"
         );
     }

@@ -23,6 +23,8 @@ use crate::server::Shared;
 use crate::server::servant::Log;
 use crate::sync::stop::Stop;
 
+use super::log_watch::LogWatch;
+
 /// Time between two readings.
 const READING_INTERVAL: Duration = limits::RATE_WINDOW;
 
@@ -165,6 +167,7 @@ fn tell_summary(reading: &Reading) {
 /// What the messages have told so far.
 #[derive(Debug, Default)]
 struct Told {
+    log: LogWatch,
     failures: u64,
     failing: bool,
     poisoned: bool,
@@ -174,9 +177,11 @@ struct Told {
 
 impl Told {
     fn tell_of_log(&mut self, log: &Log) {
+        let status = log.status();
+        self.log.tell(&status);
         let log::Status {
             progress, refusing, ..
-        } = log.status();
+        } = status;
         if let Some(log::Refusal::Poisoned(failure)) = refusing
             && !std::mem::replace(&mut self.poisoned, true)
         {

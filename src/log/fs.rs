@@ -7,6 +7,7 @@
 use crate::clock::WallTime;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
+use std::fmt::Debug;
 use std::fs::{File, FileTimes, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -23,11 +24,11 @@ pub struct Details {
 }
 
 /// A place for files. A clone is the same place.
-pub trait Filesystem: Clone + Send + 'static {
+pub trait Filesystem: Clone + Debug + Send + Sync + 'static {
     /// A file open for appending.
-    type File: LogFile + Send + 'static;
+    type File: LogFile + Debug + Send + 'static;
     /// A lock held; dropping it, or the end of the process however it comes, releases it.
-    type Lock: Send + 'static;
+    type Lock: Debug + Send + Sync + 'static;
 
     /// Creates `path` and what is missing above it; nothing happens when it is a directory already.
     ///

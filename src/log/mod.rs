@@ -9,14 +9,19 @@
 //! | [`Level::Written`] | the process (a panic, `kill -9`) |
 //! | [`Level::Synced`] | the machine (power) |
 //!
-//! Lines stand in the file in the order in which they were accepted, whole, each batch once (LOG-ONCE). Every
+//! Lines stand in the log in the order in which they were accepted, whole, each batch once (LOG-ONCE). Every
 //! token accepted comes back exactly once, at a drain too (LOG-TOKENS). What waits is bounded in bytes and in
 //! batches; beyond that a batch is refused at once and its token given back (LOG-BOUND). Trouble with the
 //! disk is said: a group that cannot be written is cut off again and its tokens come back
 //! [`Outcome::Failed`], and the log goes on, so a full disk heals by itself; when the file can no longer be
 //! trusted (a failed flush, a failed cut) the log refuses everything until it is opened again.
+//!
+//! The file that is appended to is sealed when it is long or old enough, and the log goes on in a new one
+//! ([`writer`]); sealed segments may be compressed, and the oldest removed ([`keeper`]). How they are named
+//! and read is in [`segment`].
 //! Leaves to the caller: what a line says, and what to answer for an outcome. Two logs never share a
-//! directory; other programs may read the file, and must not write to it.
+//! directory; other programs may read the files, and must not write to them; what mends them must hold the
+//! lock [`LOCK_NAME`].
 //!
 //! One writer thread does group commit: it takes all that waits, writes it with one call, flushes it if
 //! anyone asked for that, then gives back every token of the group.
@@ -33,19 +38,29 @@ pub mod simulated;
 
 pub mod recovery;
 
+pub mod directory;
+
+pub mod breaker;
+
 pub mod writer;
+
+pub mod keeper;
 
 pub use record::{Appended, Failure, Level, Operation, Outcome, Position, Refusal, Refused};
 pub use writer::Completion;
 
-use crate::clock::Instant;
+use crate::clock::Clock;
+use crate::limits;
 use crate::sync::shim::{Arc, Mutex, thread};
+use crate::sync::stop::Stop;
 use crate::sync::watermark::{Closed, Watermark};
+use directory::Opened;
 use fs::Filesystem;
+use keeper::{Keeper, Kept};
 use queue::Queue;
 use recovery::Recovery;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use writer::{Progress, Writer};
 
 /// The file with the lines, in the log's directory.
@@ -68,6 +83,60 @@ pub struct Settings {
     /// Lines that nobody asked to be synced are flushed to the disk at most so long after they were
     /// written; zero leaves it to the operating system.
     pub flush_interval_ms: u64,
+    /// Bytes of the active segment; a group that would make it longer goes to the next one. Only a group
+    /// that is longer by itself makes a longer segment. Zero: no bound.
+    pub segment_bytes_max: u64,
+    /// The active segment is sealed when its first line is so old; after a restart its age counts from its
+    /// last line. Zero: never.
+    pub segment_age_ms_max: u64,
+    /// What happens to sealed segments.
+    pub segment_compression: Compression,
+    /// The oldest sealed segments are removed while all of them together have more bytes. Zero: never.
+    pub retention_bytes_max: u64,
+    /// A sealed segment is removed when its last line is older. Zero: never.
+    pub retention_age_ms_max: u64,
+    /// After so many groups failed in a row batches are refused for a while. Zero: never.
+    pub breaker_failures_max: u32,
+    /// For so long.
+    pub breaker_retry_ms: u64,
+}
+
+/// What happens to a segment once it is sealed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// It stays as it is.
+    #[default]
+    None,
+    /// It is compressed to a zstd file.
+    Zstd,
+}
+
+impl Settings {
+    /// The defaults, in `directory`.
+    #[must_use]
+    pub fn in_directory(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            level: Level::Written,
+            queue_bytes_max: limits::LOG_QUEUE_BYTES_MAX_DEFAULT,
+            queue_batches_max: limits::LOG_QUEUE_BATCHES_MAX_DEFAULT,
+            flush_interval_ms: limits::FLUSH_INTERVAL_MS_DEFAULT,
+            segment_bytes_max: limits::SEGMENT_BYTES_MAX_DEFAULT,
+            segment_age_ms_max: 0,
+            segment_compression: Compression::None,
+            retention_bytes_max: 0,
+            retention_age_ms_max: 0,
+            breaker_failures_max: limits::BREAKER_FAILURES_MAX_DEFAULT,
+            breaker_retry_ms: limits::BREAKER_RETRY_MS_DEFAULT,
+        }
+    }
+
+    /// Whether sealed segments need a keeper.
+    fn has_keeper(&self) -> bool {
+        self.retention_bytes_max > 0
+            || self.retention_age_ms_max > 0
+            || self.segment_compression != Compression::None
+    }
 }
 
 /// Why a log could not be opened.
@@ -91,8 +160,8 @@ pub enum OpenError {
         /// What the operating system said.
         source: io::Error,
     },
-    /// No thread for the writer.
-    #[error("cannot start the log's writer thread: {0}")]
+    /// No thread for the writer or the keeper.
+    #[error("cannot start a thread of the log: {0}")]
     Thread(io::Error),
 }
 
@@ -107,6 +176,8 @@ pub struct Status {
     pub accepted: Position,
     /// What the writer has done.
     pub progress: Progress,
+    /// The sealed segments, and what was done to them.
+    pub kept: Kept,
     /// No more is accepted, because of this failure or because the log was drained.
     pub refusing: Option<Refusal>,
 }
@@ -117,8 +188,15 @@ pub struct Log<T: Send + 'static> {
     shared: Arc<Shared<T>>,
     level: Level,
     recovery: Recovery,
+    keeper_stop: Arc<Stop>,
     /// Held by the drain that joins, so that one that comes second returns no sooner.
-    thread: Mutex<Option<thread::JoinHandle<()>>>,
+    threads: Mutex<Option<Threads>>,
+}
+
+#[derive(Debug)]
+struct Threads {
+    writer: thread::JoinHandle<()>,
+    keeper: Option<thread::JoinHandle<()>>,
 }
 
 /// What appending threads and the writer have in common.
@@ -128,63 +206,91 @@ pub(crate) struct Shared<T> {
     pub(crate) progress: Mutex<Progress>,
     /// The last position whose outcome is decided and whose token, if it had one, was given back.
     pub(crate) settled: Watermark,
+    /// The number of the last segment that is sealed, durably.
+    pub(crate) sealed: Watermark,
+    /// What the keeper has done, if there is one.
+    pub(crate) kept: Mutex<Kept>,
+}
+
+impl Status {
+    /// Sealed segments that are there.
+    #[must_use]
+    pub fn segments(&self) -> u64 {
+        let there = self.kept.found_segments + self.progress.rotations;
+        there.saturating_sub(self.kept.removed_segments)
+    }
+
+    /// Bytes in them.
+    #[must_use]
+    pub fn segment_bytes(&self) -> u64 {
+        let Kept {
+            found_bytes,
+            removed_bytes,
+            compressed_from_bytes,
+            compressed_to_bytes,
+            ..
+        } = self.kept;
+        let there = found_bytes + self.progress.rotated_bytes + compressed_to_bytes;
+        there.saturating_sub(removed_bytes + compressed_from_bytes)
+    }
+}
+
+impl<T> Shared<T> {
+    fn new<F: Filesystem>(opened: &Opened<F>, settings: &Settings, kept: Kept) -> Self {
+        let last_sealed = opened.sealed.last().map_or(0, |segment| segment.sealed.number);
+        Self {
+            queue: Queue::new(settings.queue_bytes_max, settings.queue_batches_max),
+            progress: Mutex::new(Progress::after(opened.recovery)),
+            settled: Watermark::new(Position::START.get()),
+            sealed: Watermark::new(last_sealed),
+            kept: Mutex::new(kept),
+        }
+    }
 }
 
 impl<T: Send + 'static> Log<T> {
-    /// Opens the log in `settings.directory` of `filesystem`, cutting off a torn last line, and starts its
-    /// writer. `now` is the clock by which flushes are timed; `completion` gets the tokens, on the
-    /// writer's thread.
+    /// Opens the log in `settings.directory` of `filesystem`, cutting off a torn last line and finishing what
+    /// a crash left between two steps, and starts its writer, and its keeper if sealed segments need one.
+    /// `clock` times flushes, rotation and retention; `completion` gets the tokens, on the writer's thread.
     ///
     /// # Errors
     /// [`OpenError`]; nothing was written then but a directory, an empty file or the cut of a torn line.
     ///
     /// # Panics
-    /// When a bound is zero.
+    /// When a bound of the queue is zero.
     pub fn open<F: Filesystem>(
         filesystem: &F,
         settings: &Settings,
-        now: impl Fn() -> Instant + Send + 'static,
+        clock: impl Clock + Clone,
         completion: impl Completion<T>,
     ) -> Result<Self, OpenError> {
-        let directory = &settings.directory;
-        let failed = |action, path: &PathBuf| {
-            let path = path.clone();
-            move |source| OpenError::Io { action, path, source }
+        let opened = directory::open(filesystem, &settings.directory)?;
+        let recovery = opened.recovery;
+        let keeper = Keeper::new(Arc::clone(&opened.directory), &opened.sealed, settings);
+        let shared = Arc::new(Shared::new(&opened, settings, *keeper.kept()));
+        let writer = Writer::new(opened, settings, &clock);
+        let keeper_stop = Arc::new(Stop::new());
+        let keeper = if settings.has_keeper() {
+            let (theirs, stop, clock) = (Arc::clone(&shared), Arc::clone(&keeper_stop), clock.clone());
+            let life = move || keeper.run(&theirs, &stop, &clock);
+            Some(thread::spawn("log-keeper", life).map_err(OpenError::Thread)?)
+        } else {
+            None
         };
-        filesystem
-            .create_directory(directory)
-            .map_err(failed("create the directory", directory))?;
-        let path = directory.join(LOCK_NAME);
-        let lock = match filesystem.lock(&path) {
-            Ok(lock) => lock,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(OpenError::InUse {
-                    directory: directory.clone(),
-                    lock: path,
-                });
-            }
-            Err(error) => return Err(failed("lock", &path)(error)),
-        };
-        let path = directory.join(FILE_NAME);
-        let mut file = filesystem.open_append(&path).map_err(failed("open", &path))?;
-        let recovery = recovery::recover(&mut file).map_err(failed("recover", &path))?;
-        filesystem
-            .sync_directory(directory)
-            .map_err(failed("flush the directory", directory))?;
-        let shared = Arc::new(Shared {
-            queue: Queue::new(settings.queue_bytes_max, settings.queue_batches_max),
-            progress: Mutex::new(Progress::after(recovery)),
-            settled: Watermark::new(Position::START.get()),
-        });
-        let writer = Writer::new(file, lock, recovery, settings.flush_interval_ms);
         let theirs = Arc::clone(&shared);
-        let thread = thread::spawn("log-writer", move || writer.run(&theirs, now, completion))
-            .map_err(OpenError::Thread)?;
+        let life = move || writer.run(&theirs, clock, completion);
+        let threads = thread::spawn("log-writer", life).map(|writer| Threads { writer, keeper });
+        if threads.is_err() {
+            // The keeper ends; whether before or after this returns, it has done no harm.
+            keeper_stop.request();
+            shared.sealed.close();
+        }
         Ok(Self {
             shared,
             level: settings.level,
             recovery,
-            thread: Mutex::new(Some(thread)),
+            keeper_stop,
+            threads: Mutex::new(Some(threads.map_err(OpenError::Thread)?)),
         })
     }
 
@@ -225,6 +331,12 @@ impl<T: Send + 'static> Log<T> {
         self.shared.settled.wait(position.get())
     }
 
+    /// The level of [`Log::append`].
+    #[must_use]
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
     /// What opening found.
     #[must_use]
     pub fn recovery(&self) -> Recovery {
@@ -236,24 +348,41 @@ impl<T: Send + 'static> Log<T> {
     pub fn status(&self) -> Status {
         let progress = *self.shared.progress.lock();
         let queue = self.shared.queue.status();
+        let kept = *self.shared.kept.lock();
         Status {
             queue_bytes: queue.bytes,
             queue_batches: queue.batches,
             accepted: queue.accepted,
             progress,
+            kept,
             refusing: queue.refusing,
         }
     }
 
     /// Accepts no more, writes all that waits, flushes it to the disk, gives back every token and ends the
-    /// writer; then the directory is free for another log. Any thread may call it, any number of times,
-    /// except from the completion: a thread cannot wait for its own end.
+    /// writer and the keeper, which gives up what it was compressing; then the directory is free for another
+    /// log. Any thread may call it, any number of times, except from the completion: a thread cannot wait for
+    /// its own end.
     pub fn drain(&self) {
         self.shared.queue.stop();
-        let mut thread = self.thread.lock();
-        if let Some(thread) = thread.take() {
+        self.keeper_stop.request();
+        let mut threads = self.threads.lock();
+        if let Some(Threads { writer, keeper }) = threads.take() {
             // The writer contains the panics of the completion, so this is a bug of the log itself.
-            thread.join().expect("the log's writer does not panic");
+            writer.join().expect("the log's writer does not panic");
+            if let Some(keeper) = keeper {
+                keeper.join().expect("the log's keeper does not panic");
+            }
+        }
+    }
+}
+
+/// Calls again what a signal interrupted before it did anything.
+fn uninterrupted<R>(mut call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
         }
     }
 }
@@ -268,19 +397,18 @@ impl<T: Send + 'static> Drop for Log<T> {
 mod tests {
     use super::simulated::{Fault, Request, SimulatedDisk};
     use super::*;
-    use crate::clock::SystemClock;
-    use crate::sync::stop::Stop;
-    use std::path::Path;
+    use crate::clock::{Instant, SystemClock};
 
     type Outcomes = Arc<Mutex<Vec<(u32, Outcome)>>>;
 
     fn settings(level: Level) -> Settings {
         Settings {
-            directory: PathBuf::from("data"),
             level,
             queue_bytes_max: 100,
             queue_batches_max: 4,
             flush_interval_ms: 0,
+            breaker_failures_max: 0,
+            ..Settings::in_directory(Path::new("data"))
         }
     }
 
@@ -490,7 +618,8 @@ mod tests {
             log.recovery(),
             Recovery {
                 file_bytes: 4,
-                cut_bytes: 2
+                cut_bytes: 2,
+                ..Recovery::default()
             }
         );
         log.append(b"three\n", 1, 1).unwrap();
@@ -544,7 +673,7 @@ mod tests {
             flush_interval_ms: 1,
             ..settings(Level::Written)
         };
-        let log = Log::open(&disk, &settings, move || clock.now(), |_, _| {}).unwrap();
+        let log = Log::open(&disk, &settings, clock, |_, _| {}).unwrap();
         assert_eq!(log.status().progress.syncs, 0);
         log.append(b"a\n", 1, 1).unwrap();
         synced.wait();
@@ -574,7 +703,8 @@ mod tests {
             log.recovery(),
             Recovery {
                 file_bytes: 4,
-                cut_bytes: 3
+                cut_bytes: 3,
+                ..Recovery::default()
             }
         );
         log.append(b"three\n", 1, 1).unwrap();

@@ -42,6 +42,18 @@ struct State<T> {
     writer_sleeps: bool,
     /// [`Refusal::Stopped`] or [`Refusal::Poisoned`]; set once, the first time.
     ended: Option<Refusal>,
+    door: Door,
+}
+
+/// Whether batches come in, while the queue has not ended: what the writer's circuit breaker says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Those that fit.
+    Open,
+    /// None, for this reason.
+    Shut(Refusal),
+    /// Those that fit, until the writer takes them; then none, for this reason.
+    OpenUntilTaken(Refusal),
 }
 
 /// Batches that are written together.
@@ -101,6 +113,7 @@ impl<T> Queue<T> {
                 accepted: Position::START,
                 writer_sleeps: false,
                 ended: None,
+                door: Door::Open,
             }),
             work: Condvar::new(),
         }
@@ -146,6 +159,11 @@ impl<T> Queue<T> {
         self.end(Refusal::Poisoned(failure));
     }
 
+    /// Lets batches in, or not, from now on. The writer's side.
+    pub fn set_door(&self, door: Door) {
+        self.state.lock().door = door;
+    }
+
     /// Waits for a group and exchanges it for `group`, which is empty; for at most `timeout` when there is
     /// one. The writer's side: one thread at a time.
     pub fn take(&self, group: &mut Group<T>, timeout: Option<Duration>) -> Taken {
@@ -167,6 +185,9 @@ impl<T> Queue<T> {
         }
         if !state.group.is_empty() {
             std::mem::swap(&mut state.group, group);
+            if let Door::OpenUntilTaken(refusal) = state.door {
+                state.door = Door::Shut(refusal);
+            }
             Taken::Group
         } else if state.ended.is_some() {
             Taken::End
@@ -201,6 +222,9 @@ impl<T> Queue<T> {
         let waiting = state.group.bytes.len();
         if state.ended.is_some() {
             return state.ended;
+        }
+        if let Door::Shut(refusal) = state.door {
+            return Some(refusal);
         }
         if seen > self.bytes_max {
             return Some(Refusal::TooLarge {

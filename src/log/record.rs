@@ -1,9 +1,10 @@
 //! What a log keeps, and the words for it.
 //!
 //! # Bytes on disk
-//! `metrics.jsonl` is a sequence of lines. A line is one record: bytes without a line feed, then a line
+//! A segment is a sequence of lines. A line is one record: bytes without a line feed, then a line
 //! feed (`0x0A`). There is no header, no checksum and no escape; any tool that reads lines reads it. A batch
-//! is the lines of one request, next to each other; the file does not show where a batch ends.
+//! is the lines of one turn on a connection, next to each other and in one segment; the file does not show
+//! where a batch ends. How segments are named and read is in [`segment`](super::segment).
 //!
 //! What follows the last line feed is torn: a crash cut the write, or the file grew by zeros that no
 //! data reached. No line of it was acknowledged, at any level but `queued`, and opening cuts it off.
@@ -23,6 +24,29 @@ pub enum Level {
     Written,
     /// On the disk: survives a power cut, as far as the disk tells the truth.
     Synced,
+}
+
+impl Level {
+    /// All of them, in order.
+    pub const ALL: [Self; 3] = [Self::Queued, Self::Written, Self::Synced];
+
+    /// Its name, as settings and requests have it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Written => "written",
+            Self::Synced => "synced",
+        }
+    }
+
+    /// The level of this name, whatever the case of its letters.
+    #[must_use]
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|level| name.eq_ignore_ascii_case(level.name().as_bytes()))
+    }
 }
 
 /// The number of an accepted batch, counted from 1 since the log was opened, in file order.
@@ -73,6 +97,14 @@ pub enum Operation {
     Truncate,
     /// Flushing to the disk.
     Sync,
+    /// Sealing a segment, or opening the next.
+    Rotate,
+    /// Looking at a sealed segment.
+    Look,
+    /// Removing a sealed segment.
+    Remove,
+    /// Compressing a sealed segment.
+    Compress,
 }
 
 /// A failure of the disk.
@@ -97,7 +129,7 @@ impl Failure {
             operation,
             kind: error.kind(),
             os_error: error.raw_os_error(),
-            may_be_stored: operation != Operation::Write,
+            may_be_stored: matches!(operation, Operation::Truncate | Operation::Sync),
         }
     }
 
@@ -117,6 +149,10 @@ impl fmt::Display for Failure {
             Operation::Write => "writing failed: ",
             Operation::Truncate => "cutting off a failed write failed: ",
             Operation::Sync => "flushing to the disk failed: ",
+            Operation::Rotate => "going on to the next segment failed: ",
+            Operation::Look => "looking at a sealed segment failed: ",
+            Operation::Remove => "removing a sealed segment failed: ",
+            Operation::Compress => "compressing a sealed segment failed: ",
         })?;
         match self.os_error {
             Some(number) => io::Error::from_raw_os_error(number).fmt(f),
@@ -168,6 +204,19 @@ pub enum Refusal {
         /// Bytes of the batch.
         seen: usize,
     },
+    /// The last groups failed and the disk is given a rest. It passes.
+    #[error(
+        "the log refuses for a while: {failures} groups failed in a row (breaker_failures_max), the last: \
+         {failure}; it is tried again after {retry_after_ms} ms (breaker_retry_ms)"
+    )]
+    Resting {
+        /// Groups that failed in a row.
+        failures: u32,
+        /// How the last one failed.
+        failure: Failure,
+        /// How long the disk is left alone, in milliseconds.
+        retry_after_ms: u64,
+    },
     /// The file can no longer be trusted; the log has to be opened again.
     #[error("the log is closed until the server is restarted: {0}")]
     Poisoned(Failure),
@@ -217,6 +266,13 @@ mod tests {
 
     #[test]
     fn levels_are_ordered() {
-        assert!(Level::Queued < Level::Written && Level::Written < Level::Synced);
+        assert!(Level::ALL.is_sorted());
+        for level in Level::ALL {
+            assert_eq!(
+                Level::from_name(level.name().to_uppercase().as_bytes()),
+                Some(level)
+            );
+        }
+        assert_eq!(Level::from_name(b"sync"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The end of a log that was not closed properly.
+//! The end of an active segment that was not closed properly.
 //!
 //! Promises: afterwards the file is empty or ends with a line feed, and is on the disk as it is; what was
 //! cut off is what followed the last line feed, and nothing else. Memory is one block whatever the length of
@@ -17,6 +17,8 @@ pub struct Recovery {
     pub file_bytes: u64,
     /// Bytes of a torn last line that were cut off.
     pub cut_bytes: u64,
+    /// Files removed that a crash had left half done.
+    pub leftover_files: u64,
 }
 
 /// Cuts off a torn last line, and flushes: what the last process left unflushed is as safe from here on as
@@ -34,6 +36,7 @@ pub fn recover(file: &mut impl LogFile) -> io::Result<Recovery> {
     Ok(Recovery {
         file_bytes,
         cut_bytes: len - file_bytes,
+        leftover_files: 0,
     })
 }
 
@@ -108,7 +111,7 @@ mod tests {
                 once,
                 Recovery {
                     file_bytes: 4,
-                    cut_bytes: 0
+                    ..Recovery::default()
                 }
             )
         );

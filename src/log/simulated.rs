@@ -88,6 +88,8 @@ struct Disk {
     files_made: FileId,
     now: WallTime,
     locked: BTreeSet<PathBuf>,
+    /// Removed files, with the name they had.
+    removed: Vec<(PathBuf, FileId)>,
     /// Counts restarts: handles of an earlier process fail.
     process: u64,
     /// The process ended by a fault and was not restarted yet.
@@ -163,6 +165,7 @@ impl SimulatedDisk {
                 files_made: 0,
                 now: WallTime::default(),
                 locked: BTreeSet::new(),
+                removed: Vec::new(),
                 process: 0,
                 dead: false,
                 space_bytes: None,
@@ -191,6 +194,16 @@ impl SimulatedDisk {
     #[must_use]
     pub fn paths(&self) -> Vec<PathBuf> {
         self.disk.lock().names.volatile.keys().cloned().collect()
+    }
+
+    /// Files that were removed and have no name now, with the last one they had and what is in them.
+    #[must_use]
+    pub fn removed(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let disk = self.disk.lock();
+        let named: BTreeSet<_> = disk.names.volatile.values().collect();
+        let gone = disk.removed.iter().filter(|(_, file)| !named.contains(file));
+        gone.map(|(path, file)| (path.clone(), disk.files[file].volatile.clone()))
+            .collect()
     }
 
     /// Requests so far.
@@ -527,7 +540,8 @@ impl Filesystem for SimulatedDisk {
         let mut disk = self.disk.lock();
         let process = disk.process;
         disk.request(process, Request::Remove)?;
-        disk.image(path)?;
+        let file = *disk.names.volatile.get(path).ok_or(io::ErrorKind::NotFound)?;
+        disk.removed.push((path.to_owned(), file));
         disk.names.change(NameChange::Remove(path.to_owned()));
         Ok(())
     }

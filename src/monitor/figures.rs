@@ -83,6 +83,19 @@ pub const COUNTS: &[Figure] = &[
         "Messages about alerts that were not sent: too many waited, or a stop.",
     ),
     figure("log_failures", "Failures of the disk under the log."),
+    figure("log_rotations", "Segments of the log sealed."),
+    figure("log_rotation_failures", "Rotations that failed and were put off."),
+    figure("log_removed_segments", "Sealed segments that retention removed."),
+    figure("log_removed_bytes", "Bytes in them."),
+    figure("log_compressed_segments", "Sealed segments that were compressed."),
+    figure(
+        "log_keeper_failures",
+        "Removals and compressions that failed and were put off.",
+    ),
+    figure(
+        "log_breaker_openings",
+        "Times that the disk was left alone after groups failed in a row.",
+    ),
     Figure {
         name: "cpu_ms",
         exposed_as: Some("process_cpu_seconds_total"),
@@ -130,8 +143,14 @@ pub const GAUGES: &[Figure] = &[
         "log_lag_ms",
         "How long the oldest of them has waited; exact to 25 ms.",
     ),
-    figure("log_written_bytes", "Length of the log."),
-    figure("log_synced_bytes", "Length of the log that is on the disk."),
+    figure("log_written_bytes", "Length of the active segment of the log."),
+    figure("log_synced_bytes", "Length of it that is on the disk."),
+    figure("log_segments", "Sealed segments of the log."),
+    figure("log_segment_bytes", "Bytes in them."),
+    figure(
+        "log_breaker_state",
+        "Whether the disk is left alone: 0 closed, 1 half open, 2 open.",
+    ),
     Figure {
         name: "resident_memory_bytes",
         exposed_as: Some("process_resident_memory_bytes"),

@@ -36,6 +36,7 @@ use crate::clock::{Instant, SystemClock};
 use crate::http;
 use crate::ingest::Ingest;
 use crate::limits;
+use crate::log::breaker::BreakerState;
 use crate::monitor::figures::{FigureId, Reading};
 use crate::monitor::watch::Watch;
 use crate::monitor::{Monitor, Summary};
@@ -233,10 +234,14 @@ impl Shared {
         match threads {
             _ if self.stopping.is_requested() => Some("stopping"),
             None => Some("starting"),
-            Some(threads) if threads.log.status().refusing.is_some() => {
-                Some("the log is closed until a restart")
+            Some(threads) => {
+                let status = threads.log.status();
+                match status.progress.breaker {
+                    _ if status.refusing.is_some() => Some("the log is closed until a restart"),
+                    BreakerState::Open => Some("the disk failed and is left alone for a while"),
+                    BreakerState::Closed | BreakerState::HalfOpen => None,
+                }
             }
-            Some(_) => None,
         }
     }
 
@@ -303,9 +308,21 @@ fn set_threads(reading: &mut Reading, workers: &Workers, log: &Log) {
         ("log_groups", progress.groups),
         ("log_syncs", progress.syncs),
         ("log_failures", progress.failures),
+        ("log_rotations", progress.rotations),
+        ("log_rotation_failures", progress.rotation_failures),
+        ("log_removed_segments", status.kept.removed_segments),
+        ("log_removed_bytes", status.kept.removed_bytes),
+        ("log_compressed_segments", status.kept.compressed_segments),
+        ("log_keeper_failures", status.kept.failures),
+        ("log_breaker_openings", progress.breaker_opened),
     ] {
         reading.set_count(name, value);
     }
+    let breaker = match progress.breaker {
+        BreakerState::Closed => 0,
+        BreakerState::HalfOpen => 1,
+        BreakerState::Open => 2,
+    };
     let lag = status.accepted.get().saturating_sub(progress.settled.get());
     for (name, value) in [
         ("queue_jobs", workers.queue_depth() as u64),
@@ -314,6 +331,9 @@ fn set_threads(reading: &mut Reading, workers: &Workers, log: &Log) {
         ("log_lag_batches", lag),
         ("log_written_bytes", progress.file_bytes),
         ("log_synced_bytes", progress.synced_bytes),
+        ("log_segments", status.segments()),
+        ("log_segment_bytes", status.segment_bytes()),
+        ("log_breaker_state", breaker),
     ] {
         reading.set_whole(name, value);
     }

@@ -88,6 +88,8 @@ pub enum Refusal {
     MediaType,
     /// The body is compressed.
     ContentEncoding,
+    /// Metricstream-Ack names no level; the start of what it is.
+    AckLevel(String),
     /// It was not whole in time.
     TimedOut(Duration),
     /// Every connection is taken.
@@ -375,6 +377,10 @@ fn problem(refusal: &Refusal) -> Problem {
             let message = "the body must not be compressed: send no Content-Encoding";
             Problem::new(UNSUPPORTED_MEDIA_TYPE, "content_encoding", message)
         }
+        Refusal::AckLevel(seen) => {
+            let message = format!("Metricstream-Ack is {seen:?}: it must be queued, written or synced");
+            Problem::new(BAD_REQUEST, "bad_ack_level", message)
+        }
         Refusal::TimedOut(limit) => {
             let message = "the request was not whole in time";
             let millis = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
@@ -419,6 +425,11 @@ fn log_problem(refusal: &log::Refusal) -> Problem {
         }
         log::Refusal::TooLarge { limit, seen } => Problem::new(CONTENT_TOO_LARGE, "batch_too_large", message)
             .bound(limit as u64, seen as u64, Some("log_queue_bytes_max")),
+        log::Refusal::Resting { retry_after_ms, .. } => Problem {
+            retry_after_s: Some(whole_seconds(Duration::from_millis(retry_after_ms))),
+            setting: Some("breaker_failures_max"),
+            ..Problem::overload("log_resting", message)
+        },
         log::Refusal::Poisoned(_) => Problem::overload("log_failed", message),
         log::Refusal::Stopped => Problem::overload("stopping", message),
     }
