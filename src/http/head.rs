@@ -43,6 +43,8 @@ pub struct Head<'a> {
     pub accept: Option<&'a [u8]>,
     /// The value of X-Request-Id's first line.
     pub request_id: Option<&'a [u8]>,
+    /// The value of Metricstream-Ack.
+    pub ack: Option<&'a [u8]>,
     fields: &'a [u8],
     bytes: usize,
 }
@@ -438,6 +440,7 @@ fn parse_lines<'a>(
         content_encoding: known.content_encoding,
         accept: known.accept,
         request_id: known.request_id,
+        ack: known.ack,
         fields: &bytes[fields_start..at],
         bytes: at + 2,
     })
@@ -671,6 +674,7 @@ struct Known<'a> {
     content_encoding: Option<&'a [u8]>,
     accept: Option<&'a [u8]>,
     request_id: Option<&'a [u8]>,
+    ack: Option<&'a [u8]>,
     length: Option<u64>,
     /// Offset of the first Transfer-Encoding line.
     coding_at: Option<usize>,
@@ -704,6 +708,9 @@ impl<'a> Known<'a> {
             14 if scan::same_name(name, b"content-length") => return self.note_length(value, at),
             16 if scan::same_name(name, b"content-encoding") => {
                 self.content_encoding = self.content_encoding.or(Some(value))
+            }
+            16 if scan::same_name(name, b"metricstream-ack") => {
+                return set_once(&mut self.ack, value, at);
             }
             17 if scan::same_name(name, b"transfer-encoding") => self.note_coding(value, at),
             _ => {}

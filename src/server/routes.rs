@@ -5,6 +5,7 @@
 
 use crate::http::head::Form as TargetForm;
 use crate::http::{Head, Method};
+use crate::log::Level;
 use crate::monitor::Endpoint;
 
 use super::reply::Refusal;
@@ -12,8 +13,8 @@ use super::reply::Refusal;
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// Store the metrics of the body.
-    Ingest,
+    /// Store the metrics of the body, and acknowledge them at this level, if one was asked for.
+    Ingest(Option<Level>),
     /// Show a page.
     Read(Page),
     /// Say which methods there are.
@@ -40,7 +41,7 @@ impl Route {
     #[must_use]
     pub fn endpoint(self) -> Endpoint {
         match self {
-            Self::Ingest => Endpoint::Ingest,
+            Self::Ingest(_) => Endpoint::Ingest,
             Self::Read(Page::Health | Page::Ready) => Endpoint::Health,
             Self::Read(Page::Stats) => Endpoint::Stats,
             Self::Read(Page::Dashboard) => Endpoint::Page,
@@ -56,7 +57,8 @@ const METRICS_METHODS: &str = "GET, HEAD, OPTIONS, POST";
 /// Finds what a request is for.
 ///
 /// # Errors
-/// Nothing at the path, a method the path does not take, or a POST whose body is not announced or not JSON.
+/// Nothing at the path, a method the path does not take, or a POST whose body is not announced or not JSON,
+/// or that asks for a level there is not.
 pub fn find(head: &Head<'_>) -> Result<Route, Refusal> {
     // RFC 9110 section 9.3.7: the target "*" asks about the server in general.
     if head.target.form == TargetForm::Asterisk {
@@ -76,9 +78,24 @@ pub fn find(head: &Head<'_>) -> Result<Route, Refusal> {
         Method::Post if allow == METRICS_METHODS => {
             head.require_length().map_err(Refusal::Http)?;
             check_content(head)?;
-            Ok(Route::Ingest)
+            Ok(Route::Ingest(ack_level(head)?))
         }
         _ => Err(Refusal::MethodNotAllowed(allow)),
+    }
+}
+
+/// The level that the client asks its lines to be acknowledged at, if it does.
+fn ack_level(head: &Head<'_>) -> Result<Option<Level>, Refusal> {
+    const SHOWN_BYTES: usize = 32;
+    let Some(value) = head.ack else {
+        return Ok(None);
+    };
+    match Level::from_name(value) {
+        Some(level) => Ok(Some(level)),
+        None => {
+            let shown = &value[..value.len().min(SHOWN_BYTES)];
+            Err(Refusal::AckLevel(String::from_utf8_lossy(shown).into_owned()))
+        }
     }
 }
 
@@ -147,8 +164,26 @@ mod tests {
     }
 
     #[test]
+    fn a_level_is_asked_for_by_its_name() {
+        let asked = |value: &str| {
+            let fields = format!("Content-Length: 0\r\nMetricstream-Ack: {value}\r\n");
+            route("POST /metrics", &fields)
+        };
+        assert_eq!(asked("queued"), Ok(Route::Ingest(Some(Level::Queued))));
+        assert_eq!(asked("Written"), Ok(Route::Ingest(Some(Level::Written))));
+        assert_eq!(asked("synced"), Ok(Route::Ingest(Some(Level::Synced))));
+        for other in ["", "sync", "written, synced", &"x".repeat(33)] {
+            let shown = other[..other.len().min(32)].to_owned();
+            assert_eq!(asked(other), Err(Refusal::AckLevel(shown)));
+        }
+    }
+
+    #[test]
     fn each_path_takes_its_methods() {
-        assert_eq!(route("POST /metrics", "Content-Length: 0\r\n"), Ok(Route::Ingest));
+        assert_eq!(
+            route("POST /metrics", "Content-Length: 0\r\n"),
+            Ok(Route::Ingest(None))
+        );
         assert_eq!(route("GET /metrics?x=1", ""), Ok(Route::Read(Page::Exposition)));
         assert_eq!(route("HEAD /ready", ""), Ok(Route::Read(Page::Ready)));
         assert_eq!(route("OPTIONS /stats", ""), Ok(Route::Options(READ_METHODS)));

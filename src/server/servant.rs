@@ -368,17 +368,20 @@ impl Servant {
             }
         };
         match route {
-            Route::Ingest if self.shedding => {
+            Route::Ingest(_) if self.shedding => {
                 self.shared.stats.refused_queue_full.add(1);
                 let limit = self.shared.bounds.queue_jobs_max;
                 let asked = self.asked(head, Endpoint::Ingest, None, arrived);
                 refuse(turn, &asked, &Refusal::QueueFull { limit }, form);
             }
-            Route::Ingest => match self.ingest(peer, head, body, arrived) {
+            Route::Ingest(level) => match self.ingest(peer, head, body, arrived) {
                 Answer {
                     client,
                     result: Ok(metrics),
-                } => turn.ingested(arrived, metrics, form, client, head.request_id),
+                } => {
+                    turn.promise(level.unwrap_or(self.log.level()));
+                    turn.ingested(arrived, metrics, form, client, head.request_id);
+                }
                 Answer {
                     client,
                     result: Err(refusal),
@@ -450,7 +453,7 @@ impl Servant {
     /// What a request whose body is not here yet is refused for already, so that the body need not come.
     fn refuse_early(&mut self, peer: IpAddr, head: &Head<'_>, arrived: Instant) -> Option<(Asked, Refusal)> {
         let (endpoint, refusal) = match routes::find(head) {
-            Ok(Route::Ingest) => {
+            Ok(Route::Ingest(_)) => {
                 let admission = &self.sender.rules.admission;
                 let refusal = admission.identify(head.authorization, peer).err()?;
                 (Endpoint::Ingest, refusal.into())
@@ -488,7 +491,8 @@ impl Servant {
             return self.sender.deliver(connection, Outcome::Stored);
         }
         let records = u32::try_from(connection.turn.stored_metrics()).unwrap_or(u32::MAX);
-        let appended = self.log.append(&self.lines, records, connection);
+        let level = connection.turn.level().unwrap_or(self.log.level());
+        let appended = self.log.append_at(level, &self.lines, records, connection);
         self.lines.clear();
         self.lines.shrink_to(2 * limits::TURN_LINE_BYTES);
         match appended {

@@ -35,6 +35,7 @@ pub struct Turn {
     ids: Vec<u8>,
     stored_metrics: u64,
     stored_requests: u64,
+    level: Option<log::Level>,
 }
 
 #[derive(Debug)]
@@ -82,6 +83,17 @@ impl Turn {
     #[must_use]
     pub fn stored_requests(&self) -> u64 {
         self.stored_requests
+    }
+
+    /// The strongest level that its successes were promised at: the lines of a turn are one batch.
+    #[must_use]
+    pub fn level(&self) -> Option<log::Level> {
+        self.level
+    }
+
+    /// A success of it is promised at `level`.
+    pub fn promise(&mut self, level: log::Level) {
+        self.level = self.level.max(Some(level));
     }
 
     /// A reply to `client` that is true already, written by `write`, which answers with what it says.
@@ -193,6 +205,7 @@ impl Turn {
         self.decisions.shrink_to(KEPT_DECISIONS);
         self.stored_metrics = 0;
         self.stored_requests = 0;
+        self.level = None;
     }
 }
 
@@ -341,9 +354,25 @@ mod tests {
     }
 
     #[test]
+    fn the_strongest_level_of_a_turn_holds_for_all_of_it() {
+        let mut turn = Turn::default();
+        assert_eq!(turn.level(), None);
+        for (level, strongest) in [
+            (log::Level::Queued, log::Level::Queued),
+            (log::Level::Synced, log::Level::Synced),
+            (log::Level::Written, log::Level::Synced),
+        ] {
+            turn.promise(level);
+            assert_eq!(turn.level(), Some(strongest));
+        }
+    }
+
+    #[test]
     fn a_settled_turn_can_be_used_again() {
         let mut turn = turn();
+        turn.promise(log::Level::Synced);
         settle(&mut turn, Outcome::Stored);
+        assert_eq!(turn.level(), None);
         turn.ingested(Instant::ZERO, 1, form(), None, None);
         assert_eq!(settle(&mut turn, Outcome::Stored).0, [200]);
     }
