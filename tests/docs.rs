@@ -91,7 +91,7 @@ fn flags(text: &str) -> BTreeSet<(String, String)> {
         while let Some(word) = words.next() {
             match word {
                 "cargo" => owner = format!("cargo {}", words.peek().unwrap_or(&"")),
-                "serve" | "load" | "check" | "config" => owner = word.to_owned(),
+                "serve" | "load" | "check" | "config" | "top" => owner = word.to_owned(),
                 "curl" | "nginx" | "git" => break,
                 _ => {
                     let flag = word.split('=').next().unwrap_or_default();
@@ -191,13 +191,14 @@ fn flags_in_the_documents_exist() {
         ("README.md", 3),
         ("docs/load.md", 10),
         ("docs/configuration.md", 15),
+        ("docs/monitoring.md", 5),
     ] {
         let flags = flags(&document(path));
         assert!(flags.len() > least, "the flags were found: {flags:?}");
         for (owner, flag) in flags {
             let help = match owner.as_str() {
                 "" => own.clone(),
-                "serve" | "load" | "check" | "config" => help(PROGRAM, &[&owner, "--help"]),
+                "serve" | "load" | "check" | "config" | "top" => help(PROGRAM, &[&owner, "--help"]),
                 _ => help(env!("CARGO"), &[owner.trim_start_matches("cargo "), "-h"]),
             };
             assert!(

@@ -1,4 +1,4 @@
-//! Alerts and the web page against the real server.
+//! Alerts, the web page and `top` against the real server.
 
 #![allow(
     clippy::disallowed_types,
@@ -11,7 +11,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use serde_json::Value;
 use support::{PROGRAM, Server, TempDir, body, eventually};
@@ -212,4 +212,46 @@ fn the_page_uses_fields_that_the_statistics_have() {
     }
     assert!(fields > 30, "the fields were found: {fields}");
     assert!(missing.is_empty(), "{missing:?} are not in {stats}");
+}
+
+fn top(arguments: &[&str]) -> Output {
+    Command::new(PROGRAM).arg("top").args(arguments).output().unwrap()
+}
+
+#[test]
+fn top_prints_a_frame_of_a_running_server() {
+    let server = Server::start(&[]);
+    for _ in 0..5 {
+        server.post(&body("m", 3));
+    }
+    server.post("{");
+    let output = top(&["--once", &server.address.port().to_string()]);
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    for part in [
+        "metricstream ",
+        "ready",
+        "rules, all ok",
+        "limits",
+        "ingest",
+        "127.0.0.1",
+        "p99.9",
+    ] {
+        assert!(text.contains(part), "{part} in\n{text}");
+    }
+    assert!(
+        text.lines().count() <= 24 && text.lines().all(|line| line.chars().count() <= 80),
+        "{text}"
+    );
+    assert!(!text.contains('\u{1b}'), "plain text");
+}
+
+#[test]
+fn top_says_when_there_is_no_answer() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let output = top(&["--once", &free.to_string()]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(&format!("no answer from {free}")), "{said}");
+    assert_eq!(top(&["https://x"]).status.code(), Some(2));
 }

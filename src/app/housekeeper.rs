@@ -72,6 +72,7 @@ impl Housekeeper {
     /// What the webhook is told: docs/monitoring.md has it.
     fn message(&self, change: &Change, shared: &Shared) -> Vec<u8> {
         let Alert { rule, state, value } = &change.alert;
+        let value = rounded(*value);
         let at = time::format(shared.clock.wall().epoch_millis());
         let state = state.name();
         let message = serde_json::json!({
@@ -127,6 +128,7 @@ impl Housekeeper {
 
 fn tell_of_alert(change: &Change) {
     let Alert { rule, state, value } = &change.alert;
+    let value = rounded(*value);
     let (alert, severity) = (&rule.name, rule.severity.name());
     match (state, rule.severity) {
         (State::Firing(_), Severity::Critical) => {
@@ -142,26 +144,39 @@ fn tell_of_alert(change: &Change) {
     }
 }
 
-/// The line of summary: how much, how fast, how near the limits; rates and latencies are recent.
+/// The line of summary: rates and latencies are recent.
 fn tell_summary(reading: &Reading) {
-    let rounded = |name: &str| (reading.named(name) * 10.0).round() / 10.0;
-    let percent = |name: &str| (reading.named(name) * 100.0).round();
     tracing::info!(
-        requests_per_s = rounded("requests_per_s"),
-        metrics_per_s = rounded("metrics_acknowledged_per_s"),
-        refused_per_s = rounded("refused_per_s"),
-        ingest_p50_us = reading.named("ingest_p50_us"),
-        ingest_p99_us = reading.named("ingest_p99_us"),
-        connections = reading.named("connections_open"),
-        clients = reading.named("clients"),
-        queue_jobs = reading.named("queue_jobs"),
-        log_queue_bytes = reading.named("log_queue_bytes"),
-        log_lag_ms = rounded("log_lag_ms"),
-        log_written_bytes = reading.named("log_written_bytes"),
-        memory_bytes = reading.named("resident_memory_bytes"),
-        open_files_percent = percent("open_files_ratio"),
+        requests_per_s = whole(reading, "requests_per_s"),
+        metrics_per_s = whole(reading, "metrics_acknowledged_per_s"),
+        refused_per_s = whole(reading, "refused_per_s"),
+        ingest_p50_us = whole(reading, "ingest_p50_us"),
+        ingest_p99_us = whole(reading, "ingest_p99_us"),
+        connections = whole(reading, "connections_open"),
+        clients = whole(reading, "clients"),
+        queue_jobs = whole(reading, "queue_jobs"),
+        log_queue_bytes = whole(reading, "log_queue_bytes"),
+        log_lag_ms = whole(reading, "log_lag_ms"),
+        log_written_bytes = whole(reading, "log_written_bytes"),
+        resident_memory_bytes = whole(reading, "resident_memory_bytes"),
+        open_files = whole(reading, "open_files"),
+        alerts_firing = whole(reading, "alerts_firing"),
         "summary"
     );
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a figure is not negative, and the conversion saturates"
+)]
+fn whole(reading: &Reading, name: &str) -> u64 {
+    reading.named(name).round() as u64
+}
+
+/// With three digits of fraction, which is what a reader can use.
+fn rounded(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
 }
 
 /// What the messages have told so far.

@@ -15,6 +15,8 @@ pub mod reload;
 
 pub mod load;
 
+pub mod top;
+
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -38,6 +40,7 @@ enum Command {
     Check(Box<check::CheckArgs>),
     Config(Box<config::ConfigArgs>),
     Load(Box<load::LoadArgs>),
+    Top(Box<top::TopArgs>),
 }
 
 /// Parses the arguments, runs the command and answers with its exit code.
@@ -51,6 +54,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args, matches),
         Command::Config(args) => config::run(&args, matches),
         Command::Load(args) => load::run(*args),
+        Command::Top(args) => top::run(&args),
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::clock::Instant;
 use crate::limits;
+use crate::monitor::repeats::{Repeats, Say};
 use crate::net::{Interest, Listener, Ready, Socket, Token};
 use crate::sync::shim::{Arc, panic};
 use crate::sync::thread_pool::{Refused, ThreadPool};
@@ -37,6 +38,8 @@ pub struct Reactor {
     listener: Option<Listener>,
     /// When to accept again after the descriptors ran out.
     accept_after: Option<Instant>,
+    /// What was said of connections that could not be accepted.
+    accept_failures: Repeats,
     next_sweep: Instant,
 }
 
@@ -66,6 +69,7 @@ impl Reactor {
             servant,
             listener: Some(listener),
             accept_after: None,
+            accept_failures: Repeats::default(),
             next_sweep,
         })
     }
@@ -173,11 +177,18 @@ impl Reactor {
     }
 
     fn pause_accepting(&mut self, error: &std::io::Error) {
-        tracing::warn!(%error, "accepting connections fails; raise the limit of open files (ulimit -n)");
+        let now = self.shared.clock.now();
+        if let Some(Say::First(count) | Say::Again(count)) = self.accept_failures.due(1, now) {
+            tracing::warn!(
+                %error,
+                count,
+                "accepting connections fails; raise the limit of open files (ulimit -n)"
+            );
+        }
         if let Some(listener) = &self.listener {
             let _ = self.shared.poller.remove(listener);
         }
-        self.accept_after = Some(self.shared.clock.now().after(limits::ACCEPT_PAUSE));
+        self.accept_after = Some(now.after(limits::ACCEPT_PAUSE));
     }
 
     fn resume_accepting(&mut self) {
