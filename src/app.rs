@@ -125,16 +125,20 @@ pub struct StopReport {
 }
 
 impl App {
-    /// Starts everything on this machine: listener, log, workers, reactor.
+    /// Starts everything on this machine: listener, log, workers, reactor. A listener that was `passed` by a
+    /// service manager takes the place of one on `config.listen`.
     ///
     /// # Errors
     /// [`StartError`]; what had been started is stopped again.
-    pub fn start(config: &Config) -> Result<Self, StartError> {
+    pub fn start(config: &Config, passed: Option<Listener>) -> Result<Self, StartError> {
         warn_of_few_files(config);
-        let listener = Listener::bind(config.listen).map_err(|source| StartError::Listen {
-            address: config.listen,
-            source,
-        })?;
+        let listener = match passed {
+            Some(listener) => listener,
+            None => Listener::bind(config.listen).map_err(|source| StartError::Listen {
+                address: config.listen,
+                source,
+            })?,
+        };
         let platform = Platform {
             clock: SystemClock::new(),
             listener,

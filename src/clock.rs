@@ -96,6 +96,14 @@ impl<F: Fn() -> Instant + Send + 'static> Clock for F {
     }
 }
 
+/// Microseconds of `CLOCK_MONOTONIC`, for a service manager that compares them with its own.
+#[must_use]
+pub fn monotonic_micros() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let (seconds, nanos) = (now.tv_sec.cast_unsigned(), now.tv_nsec.cast_unsigned());
+    seconds.saturating_mul(1_000_000).saturating_add(nanos / 1_000)
+}
+
 /// The clocks of this machine; one per process, shared by reference.
 #[cfg(not(metricstream_shuttle))]
 #[derive(Clone, Copy, Debug)]
@@ -191,6 +199,12 @@ mod tests {
             assert!(now >= last);
             last = now;
         }
+    }
+
+    #[test]
+    fn the_managers_clock_does_not_go_back() {
+        let before = monotonic_micros();
+        assert!(before > 0 && monotonic_micros() >= before);
     }
 
     #[test]

@@ -13,6 +13,10 @@ pub mod settings;
 
 pub mod reload;
 
+pub mod systemd;
+
+pub mod watchdog;
+
 pub mod load;
 
 pub mod top;

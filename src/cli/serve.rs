@@ -13,9 +13,13 @@ use tracing_subscriber::{EnvFilter, Layer as _, fmt, registry, reload};
 use super::BAD_USAGE;
 use super::reload::{Reloader, SetFilter};
 use super::settings::{self, Checked, SettingsArgs, Unusable};
+use super::systemd::{self, Notifier};
+use super::watchdog;
 use crate::app::{App, StopReport};
 use crate::config::{Config, LogFormat};
-use crate::sync::shim::thread;
+use crate::sync::shim::Arc;
+use crate::sync::shim::thread::{self, JoinHandle};
+use crate::sync::stop::Stop;
 
 /// Exit code of a process ended by its second signal, as a shell reports SIGINT.
 const FORCED: i32 = 130;
@@ -43,27 +47,50 @@ pub fn run(args: &ServeArgs, matches: &ArgMatches) -> ExitCode {
         Ok(set_filter) => set_filter,
         Err(error) => return fail(&error, 1),
     };
-    let mut signals = match Signals::new([SIGHUP, SIGINT, SIGTERM]) {
+    let passed = match systemd::activated_listener() {
+        Ok(passed) => passed,
+        Err(error) => return fail(&error, 1),
+    };
+    if passed.is_some() {
+        tracing::info!(
+            "listening on the socket that the service manager passed; the setting listen is unused"
+        );
+    }
+    let signals = match Signals::new([SIGHUP, SIGINT, SIGTERM]) {
         Ok(signals) => signals,
         Err(error) => return fail(&format_args!("cannot watch for signals: {error}"), 1),
     };
-    let app = match App::start(&config) {
+    let app = match App::start(&config, passed) {
         Ok(app) => app,
         Err(error) => return fail(&error, 1),
     };
     announce(&app, &config);
-    let mut reloader = Reloader::new(&args.settings, matches, set_filter, merged.effective);
+    let reloader = Reloader::new(&args.settings, matches, set_filter, merged.effective);
+    report(run_until_stopped(app, signals, reloader))
+}
+
+/// From ready to stopped.
+fn run_until_stopped(app: App, mut signals: Signals, mut reloader: Reloader<'_>) -> StopReport {
+    let notifier = Arc::new(Notifier::from_environment());
+    let watching = Watching::start(&notifier, &app);
+    notifier.ready(&watchdog::status_line(app.shared()));
     for signal in signals.forever() {
-        if signal == SIGHUP {
-            reloader.reload(&app);
-            continue;
+        if signal != SIGHUP {
+            tracing::info!(
+                signal,
+                "stopping: no new connections, finishing what is in flight"
+            );
+            break;
         }
-        tracing::info!(
-            signal,
-            "stopping: no new connections, finishing what is in flight"
-        );
-        break;
+        notifier.reloading();
+        let status = if reloader.reload(&app) {
+            watchdog::status_line(app.shared())
+        } else {
+            "the reload was refused, see the log; everything is as it was".to_owned()
+        };
+        notifier.ready(&status);
     }
+    notifier.stopping();
     // A second signal means now; it must work while the stop is waiting.
     let second = thread::spawn("signals", move || {
         if signals.forever().any(|signal| signal != SIGHUP) {
@@ -73,7 +100,45 @@ pub fn run(args: &ServeArgs, matches: &ArgMatches) -> ExitCode {
     if let Err(error) = second {
         tracing::warn!(%error, "a second signal will not force the stop");
     }
-    report(app.stop())
+    let report = app.stop();
+    watching.end();
+    report
+}
+
+/// The thread that tells the service manager how it goes, if there is one to tell.
+struct Watching {
+    stop: Arc<Stop>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watching {
+    fn start(notifier: &Arc<Notifier>, app: &App) -> Self {
+        let stop = Arc::new(Stop::new());
+        if !notifier.is_heard() {
+            return Self { stop, thread: None };
+        }
+        let interval = systemd::watchdog_interval();
+        let (notifier, stopping) = (Arc::clone(notifier), Arc::clone(&stop));
+        let (shared, log) = (Arc::clone(app.shared()), Arc::clone(app.log()));
+        let started = thread::spawn("watchdog", move || {
+            watchdog::watch(&notifier, interval, (&shared, &log), &stopping);
+        });
+        if let Err(error) = &started {
+            tracing::error!(%error, "the service manager will not be told of progress");
+        }
+        Self {
+            stop,
+            thread: started.ok(),
+        }
+    }
+
+    fn end(self) {
+        self.stop.request();
+        if let Some(thread) = self.thread {
+            // It has no result; a panic of it was reported when it happened.
+            let _ = thread.join();
+        }
+    }
 }
 
 fn fail(error: &dyn std::fmt::Display, code: u8) -> ExitCode {

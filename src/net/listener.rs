@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::net::{self, SocketFlags, sockopt};
+use rustix::net::{self, SocketFlags, SocketType, sockopt};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::socket::{self, Socket};
@@ -34,6 +34,21 @@ impl Listener {
         sockopt::set_socket_reuseaddr(&socket, true)?;
         net::bind(&socket, &address)?;
         net::listen(&socket, BACKLOG)?;
+        let address = SocketAddr::try_from(net::getsockname(&socket)?)?;
+        Ok(Self { socket, address })
+    }
+
+    /// Takes a listening TCP socket that another process made, such as a service manager.
+    ///
+    /// # Errors
+    /// When it is no TCP socket or does not listen.
+    pub fn inherit(socket: OwnedFd) -> io::Result<Self> {
+        if sockopt::socket_type(&socket)? != SocketType::STREAM || !sockopt::socket_acceptconn(&socket)? {
+            let text = "it is no listening stream socket";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
         let address = SocketAddr::try_from(net::getsockname(&socket)?)?;
         Ok(Self { socket, address })
     }
@@ -102,6 +117,19 @@ mod tests {
         let (_, peer) = listener.accept().expect("accept").expect("one waits");
         assert_eq!(peer, client.local_addr().expect("address"));
         assert!(listener.accept().expect("accept").is_none());
+    }
+
+    #[test]
+    fn a_socket_of_another_maker_is_taken_when_it_listens() {
+        let theirs = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        let listener = Listener::inherit(theirs.try_clone().expect("clone").into()).expect("it listens");
+        assert_eq!(listener.address(), theirs.local_addr().expect("address"));
+        assert!(listener.accept().expect("it does not block").is_none());
+        let client = TcpStream::connect(listener.address()).expect("connect");
+        assert!(listener.accept().expect("accept").is_some());
+        assert!(Listener::inherit(client.into()).is_err(), "it does not listen");
+        let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").expect("bind");
+        assert!(Listener::inherit(datagrams.into()).is_err());
     }
 
     #[test]

@@ -259,6 +259,14 @@ impl Listener {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// Nothing to inherit, as with [`Listener::bind`].
+    ///
+    /// # Errors
+    /// Always.
+    pub fn inherit(_socket: std::os::fd::OwnedFd) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// The address in force.
     #[must_use]
     pub fn address(&self) -> SocketAddr {

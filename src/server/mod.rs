@@ -41,7 +41,7 @@ use crate::monitor::figures::{FigureId, Reading};
 use crate::monitor::watch::Watch;
 use crate::monitor::{Monitor, Summary};
 use crate::net::Poller;
-use crate::stats::Stats;
+use crate::stats::{Counter, Stats};
 use crate::sync::shim::{Arc, Mutex};
 use crate::sync::stop::Stop;
 
@@ -95,6 +95,9 @@ pub struct Shared {
     pub dashboard_policy: String,
     /// Requested once: the server stops.
     pub stopping: Stop,
+    /// Steps of the reactor, one each [`limits::SWEEP_INTERVAL`] at least until the stop: that it makes
+    /// progress.
+    pub reactor_steps: Counter,
     /// The server's bounds.
     pub bounds: Bounds,
     /// What can change while it runs; threads that serve keep a view of their own.
@@ -137,6 +140,7 @@ impl Shared {
             watch: Mutex::new(Watch::default()),
             dashboard_policy: pages::dashboard_policy(),
             stopping: Stop::new(),
+            reactor_steps: Counter::default(),
             bounds,
             rules: Latest::new(rules),
             threads: Mutex::new(None),

@@ -104,6 +104,7 @@ impl Reactor {
 
     /// Waits for events and sees to each.
     fn step(&mut self, ready: &mut Ready, timeout: Duration) {
+        self.shared.reactor_steps.add(1);
         if let Err(error) = self.shared.poller.wait(ready, timeout) {
             tracing::error!(%error, "waiting for sockets failed");
         }

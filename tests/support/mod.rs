@@ -234,6 +234,20 @@ impl Client {
         }
     }
 
+    /// As [`Client::connect`], or `None` when nobody listens any more.
+    pub fn try_connect(address: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect(address).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        Some(Self {
+            stream: BufReader::new(stream),
+        })
+    }
+
+    /// Sends unless the connection is broken, and says whether it could.
+    pub fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.get_mut().write_all(bytes).is_ok()
+    }
+
     pub fn stream(&self) -> &TcpStream {
         self.stream.get_ref()
     }
