@@ -9,14 +9,14 @@
 mod housekeeper;
 mod log_watch;
 
-use std::io;
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::admission::auth::{Authenticator, TokenTable, TokenTableError};
 use crate::admission::rate_limit::RateLimits;
 use crate::clock::SystemClock;
-use crate::config::{AckLevel, Config, SegmentCompression};
+use crate::config::{AckLevel, Config, SegmentCompression, TlsFiles};
 use crate::http;
 use crate::ingest::{Admission, Ingest};
 use crate::limits;
@@ -27,6 +27,7 @@ use crate::metric;
 use crate::monitor::webhook::Webhook;
 use crate::monitor::{Monitor, Recorder};
 use crate::net::client::Url;
+use crate::net::tls::{Identity, IdentityError};
 use crate::net::{Listener, Poller, raise_open_files_limit};
 use crate::server::reactor::{Reactor, Stopped, Workers};
 use crate::server::rules::{Rules, Timeouts};
@@ -105,6 +106,29 @@ pub enum StartError {
         /// What is wrong.
         source: TokenTableError,
     },
+    /// A file of TLS cannot be read.
+    #[error("cannot read --{setting} {path}: {source}")]
+    TlsFile {
+        /// The flag without its dashes.
+        setting: &'static str,
+        /// The file wanted.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The certificate or the key is not what it must be.
+    #[error("--{setting} {path}: {source}")]
+    Tls {
+        /// The flag without its dashes.
+        setting: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: IdentityError,
+    },
+    /// A reload would change what is spoken.
+    #[error("TLS cannot be switched on or off while the server runs: restart it")]
+    TlsSwitched,
     /// The system gives no random bytes, which keep credentials apart.
     #[error("cannot start: no random bytes: {0}")]
     Random(getrandom::Error),
@@ -204,7 +228,11 @@ impl App {
     /// [`StartError`] about a file that the settings name; nothing has changed then.
     pub fn reload(&self, config: &Config) -> Result<(), StartError> {
         let latest = &self.threads.shared.rules;
-        latest.replace(rules(config, Some(&latest.get()))?);
+        let before = latest.get();
+        if before.tls.is_some() != config.tls.is_some() {
+            return Err(StartError::TlsSwitched);
+        }
+        latest.replace(rules(config, Some(&before))?);
         self.threads.shared.watch.lock().set_rules(config.alerts.clone());
         Ok(())
     }
@@ -370,7 +398,45 @@ fn rules(config: &Config, before: Option<&Rules>) -> Result<Rules, StartError> {
             write_timeout: config.write_timeout,
             stop_timeout: config.stop_timeout,
         },
+        tls: config.tls.as_ref().map(identity).transpose()?,
     })
+}
+
+fn identity(files: &TlsFiles) -> Result<Identity, StartError> {
+    let read = |setting, path: &Path| {
+        read_bounded(path).map_err(|source| StartError::TlsFile {
+            setting,
+            path: path.to_owned(),
+            source,
+        })
+    };
+    let TlsFiles { certificate, key } = files;
+    let certificates = read("tls-certificate-file", certificate)?;
+    let key_text = read("tls-key-file", key)?;
+    Identity::from_pem(&certificates, &key_text).map_err(|source| {
+        let (setting, path) = match source {
+            IdentityError::Key(_) => ("tls-key-file", key.clone()),
+            _ => ("tls-certificate-file", certificate.clone()),
+        };
+        StartError::Tls {
+            setting,
+            path,
+            source,
+        }
+    })
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let limit = limits::TLS_FILE_BYTES_MAX;
+    let seen = std::fs::File::open(path)?
+        .take(limit + 1)
+        .read_to_end(&mut bytes)?;
+    if seen as u64 > limit {
+        let text = format!("longer than the limit of {limit} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    }
+    Ok(bytes)
 }
 
 fn token_table(path: &Path) -> Result<TokenTable, StartError> {

@@ -21,9 +21,11 @@ pub mod sources;
 
 /// The settings that a reload (SIGHUP) puts in force; the others take a restart. The files that they name are
 /// read again by every reload.
-pub const RELOADABLE: [&str; 8] = [
+pub const RELOADABLE: &[&str] = &[
     "client_requests_per_second_max",
     "tokens_file",
+    "tls_certificate_file",
+    "tls_key_file",
     "idle_timeout_ms",
     "request_timeout_ms",
     "write_timeout_ms",
@@ -169,11 +171,19 @@ pub struct Settings {
     #[arg(long, value_name = "FILE")]
     pub tokens_file: Option<PathBuf>,
 
+    /// PEM file with the certificates of HTTPS, the server's own first; without it HTTP
+    #[arg(long, value_name = "FILE")]
+    pub tls_certificate_file: Option<PathBuf>,
+
+    /// PEM file with the private key of the certificate
+    #[arg(long, value_name = "FILE")]
+    pub tls_key_file: Option<PathBuf>,
+
     /// A connection without a request is closed after this, in ms
     #[arg(long, value_name = "MS", default_value_t = limits::IDLE_TIMEOUT_MS_DEFAULT)]
     pub idle_timeout_ms: u64,
 
-    /// A request must be whole this long after its first byte, in ms; then 408
+    /// A request must be whole this long after its first byte, in ms; then 408. A TLS handshake has as long
     #[arg(long, value_name = "MS", default_value_t = limits::REQUEST_TIMEOUT_MS_DEFAULT)]
     pub request_timeout_ms: u64,
 
@@ -239,6 +249,7 @@ pub struct Config {
     pub client_requests_per_second_max: Option<NonZeroU32>,
     pub clients_max: usize,
     pub tokens_file: Option<PathBuf>,
+    pub tls: Option<TlsFiles>,
     pub idle_timeout: Duration,
     pub request_timeout: Duration,
     pub write_timeout: Duration,
@@ -250,6 +261,15 @@ pub struct Config {
     pub alerts: Vec<Rule>,
     pub log_filter: String,
     pub log_format: LogFormat,
+}
+
+/// The files of `tls_certificate_file` and `tls_key_file`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificates, PEM.
+    pub certificate: PathBuf,
+    /// The key, PEM.
+    pub key: PathBuf,
 }
 
 /// A setting that cannot be used; the text names the setting as its flag is written.
@@ -279,6 +299,14 @@ pub enum ConfigError {
         /// What it must fit.
         reason: &'static str,
     },
+    /// Given without the one it belongs to.
+    #[error("--{setting} is set and --{missing} is not: TLS needs both")]
+    Alone {
+        /// The flag given, without its dashes.
+        setting: &'static str,
+        /// The flag missing, without its dashes.
+        missing: &'static str,
+    },
 }
 
 impl ConfigError {
@@ -286,7 +314,9 @@ impl ConfigError {
     #[must_use]
     pub fn setting(&self) -> &'static str {
         match self {
-            Self::Range { setting, .. } | Self::Relation { setting, .. } => setting,
+            Self::Range { setting, .. } | Self::Relation { setting, .. } | Self::Alone { setting, .. } => {
+                setting
+            }
         }
     }
 }
@@ -358,6 +388,7 @@ impl Settings {
                 limits::CLIENT_STRIPES..=100_000_000,
             )?,
             tokens_file: self.tokens_file,
+            tls: tls_files(self.tls_certificate_file, self.tls_key_file)?,
             idle_timeout: time("idle-timeout-ms", self.idle_timeout_ms)?,
             request_timeout: time("request-timeout-ms", self.request_timeout_ms)?,
             write_timeout: time("write-timeout-ms", self.write_timeout_ms)?,
@@ -424,6 +455,16 @@ fn bytes(setting: &'static str, seen: u64, least: u64) -> Result<u64, ConfigErro
 
 fn age(setting: &'static str, seen: u64) -> Result<u64, ConfigError> {
     number(setting, seen, 0..=limits::AGE_MS_MAX)
+}
+
+fn tls_files(certificate: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<TlsFiles>, ConfigError> {
+    let alone = |setting, missing| Err(ConfigError::Alone { setting, missing });
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Ok(Some(TlsFiles { certificate, key })),
+        (None, None) => Ok(None),
+        (Some(_), None) => alone("tls-certificate-file", "tls-key-file"),
+        (None, Some(_)) => alone("tls-key-file", "tls-certificate-file"),
+    }
 }
 
 fn within(setting: &'static str, seen: usize, range: RangeInclusive<usize>) -> Result<usize, ConfigError> {
@@ -537,6 +578,17 @@ mod tests {
             text.starts_with("--request-buffer-bytes-max is 65536: it must be at least "),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_certificate_needs_a_key_and_a_key_a_certificate() {
+        assert_eq!(
+            refusal(&["--tls-key-file", "k"]),
+            "--tls-key-file is set and --tls-certificate-file is not: TLS needs both"
+        );
+        assert!(refusal(&["--tls-certificate-file", "c"]).starts_with("--tls-certificate-file is set"));
+        let both = settings(&["--tls-certificate-file", "c", "--tls-key-file", "k"]).check(2);
+        assert_eq!(both.expect("both").tls.expect("tls").key, PathBuf::from("k"));
     }
 
     #[test]

@@ -240,6 +240,14 @@ pub const REPEAT_INTERVAL: std::time::Duration = std::time::Duration::from_secs(
 /// Time between two lines of summary in the log, in milliseconds; 0 writes none.
 pub const SUMMARY_INTERVAL_MS_DEFAULT: u64 = 60_000;
 
+// ---- tls
+
+/// Encrypted bytes of one connection that may wait for its socket; the rest of a reply waits unencrypted.
+pub const TLS_UNSENT_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest file with certificates or a key in bytes: a chain of a hundred certificates.
+pub const TLS_FILE_BYTES_MAX: u64 = 1 << 20;
+
 // ---- settings
 
 /// Longest file of settings in bytes: a hundred times what all of them take with a comment each.

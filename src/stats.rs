@@ -38,6 +38,10 @@ pub struct Stats {
     pub connections_closed: Counter,
     /// Connections closed because a deadline passed: idle, a slow request or a slow reader.
     pub connections_timed_out: Counter,
+    /// TLS handshakes that succeeded.
+    pub tls_handshakes: Counter,
+    /// TLS handshakes that failed, were broken off or were not done in time.
+    pub tls_handshakes_failed: Counter,
     /// Bytes read from clients.
     pub received_bytes: Counter,
     /// Bytes written to clients.

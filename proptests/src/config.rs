@@ -159,6 +159,15 @@ fn check_refusal(flags: &[String], error: &ConfigError) {
             assert!(seen < least, "--{setting} {seen} is enough");
             (setting, seen)
         }
+        ConfigError::Alone { setting, missing } => {
+            let is_given = |name: &str| {
+                let long = format!("--{name}");
+                let is_it = |flag: &String| *flag == long || flag.starts_with(&format!("{long}="));
+                flags.iter().any(is_it)
+            };
+            assert!(is_given(setting) && !is_given(missing), "{error}");
+            return;
+        }
     };
     if let Some(value) = given(flags, setting) {
         assert_eq!(value, seen, "--{setting}");

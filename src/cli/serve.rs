@@ -173,7 +173,8 @@ fn announce(app: &App, config: &Config) {
     // A closed standard output is no reason not to serve.
     let _ = writeln!(
         out,
-        "metricstream listens on http://{} and appends to {}",
+        "metricstream listens on {}://{} and appends to {}",
+        if config.tls.is_some() { "https" } else { "http" },
         app.address(),
         path.display()
     );
@@ -184,6 +185,7 @@ fn announce(app: &App, config: &Config) {
         workers = config.workers,
         ack_level = ?config.ack_level,
         tokens = config.tokens_file.is_some(),
+        tls = config.tls.is_some(),
         "started"
     );
 }

@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_message_arrives_by_path_and_by_abstract_name() {
-        let dir = std::env::temp_dir().join(format!("metricstream-notify-{}", std::process::id()));
+        let dir = env::temp_dir().join(format!("metricstream-notify-{}", std::process::id()));
         let abstract_name = format!("@metricstream-notify-{}", std::process::id());
         let named = SocketAddr::from_abstract_name(&abstract_name.as_bytes()[1..]).unwrap();
         for (address, name) in [

@@ -617,7 +617,7 @@ mod tests {
             Changes::default()
         );
         for key in RELOADABLE {
-            assert!(entries().iter().any(|entry| entry.key == key), "{key}");
+            assert!(entries().iter().any(|entry| entry.key == *key), "{key}");
         }
     }
 

@@ -45,6 +45,11 @@ pub const COUNTS: &[Figure] = &[
         "Connections refused: all were taken (503).",
     ),
     figure("connections_timed_out", "Connections closed at a deadline."),
+    figure("tls_handshakes", "TLS handshakes that succeeded."),
+    figure(
+        "tls_handshakes_failed",
+        "TLS handshakes that failed or were not done in time.",
+    ),
     figure("received_bytes", "Bytes read from clients."),
     figure("sent_bytes", "Bytes written to clients."),
     figure("requests", "Requests answered."),

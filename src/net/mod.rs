@@ -15,6 +15,7 @@ mod poller;
 #[cfg(metricstream_shuttle)]
 pub mod simulated;
 mod socket;
+pub mod tls;
 
 /// The operating system's sockets.
 pub mod system {

@@ -312,6 +312,15 @@ impl Drop for Listener {
 }
 
 impl Socket {
+    /// Reads once into `bytes`, which must not be empty.
+    pub fn read_into(&self, bytes: &mut [u8]) -> Transfer {
+        let mut buffer = Vec::with_capacity(bytes.len());
+        let transfer = self.read(&mut buffer);
+        let count = buffer.len().min(bytes.len());
+        bytes[..count].copy_from_slice(&buffer[..count]);
+        transfer
+    }
+
     /// Reads once into the spare capacity of `buffer`, which must not be empty.
     pub fn read(&self, buffer: &mut Vec<u8>) -> Transfer {
         let room = buffer.capacity() - buffer.len();

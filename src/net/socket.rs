@@ -70,6 +70,20 @@ impl Socket {
         }
     }
 
+    /// Reads once into `bytes`, which must not be empty.
+    pub fn read_into(&self, bytes: &mut [u8]) -> Transfer {
+        debug_assert!(!bytes.is_empty(), "a read needs room");
+        loop {
+            return match net::recv(&self.0, &mut *bytes, RecvFlags::empty()) {
+                Ok((0, _)) => Transfer::End,
+                Ok((count, _)) => Transfer::Moved(count),
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => Transfer::WouldBlock,
+                Err(error) => Transfer::Broken(error.kind()),
+            };
+        }
+    }
+
     /// Writes once from `bytes`, which must not be empty.
     pub fn write(&self, bytes: &[u8]) -> Transfer {
         debug_assert!(!bytes.is_empty(), "a write needs bytes");

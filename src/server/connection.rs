@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use crate::clock::Instant;
 use crate::http::Exchange;
+use crate::net::tls::Stream;
 use crate::net::{Interest, Socket, Transfer};
 
 use super::budget::Reserved;
@@ -43,7 +44,7 @@ pub struct Connection {
     pub backlog: bool,
     /// The reply is out and only the peer's end of stream is awaited.
     pub lingering: bool,
-    /// When the first byte of the request in `partial` came.
+    /// When the first byte of the request in `partial` came, or a connection whose TLS handshake is not done.
     pub request_began: Option<Instant>,
     /// When to give up on the client.
     pub deadline: Instant,
@@ -51,13 +52,13 @@ pub struct Connection {
     unsent_from: usize,
     peer: IpAddr,
     lease: Lease<Box<Connection>>,
-    socket: Socket,
+    stream: Stream,
 }
 
 impl Connection {
     /// A new connection without a request.
     #[must_use]
-    pub fn new(socket: Socket, peer: IpAddr, lease: Lease<Box<Self>>, reserved: Reserved) -> Self {
+    pub fn new(stream: Stream, peer: IpAddr, lease: Lease<Box<Self>>, reserved: Reserved) -> Self {
         Self {
             partial: Vec::new(),
             reserved,
@@ -72,7 +73,7 @@ impl Connection {
             unsent_from: 0,
             peer,
             lease,
-            socket,
+            stream,
         }
     }
 
@@ -91,26 +92,48 @@ impl Connection {
     /// The socket.
     #[must_use]
     pub fn socket(&self) -> &Socket {
-        &self.socket
+        self.stream.socket()
     }
 
-    /// Whether the client has bytes of a reply to take.
+    /// Reads what is there into the spare capacity of `buffer`; see [`Stream::read`].
+    #[inline]
+    pub fn read(&mut self, buffer: &mut Vec<u8>) -> Transfer {
+        self.stream.read(buffer)
+    }
+
+    /// Tells the client that nothing more will be sent; it can still be read from.
+    pub fn finish_sending(&mut self) {
+        self.stream.finish_sending();
+    }
+
+    /// Whether the TLS handshake is not done.
+    #[inline]
+    #[must_use]
+    pub fn is_handshaking(&self) -> bool {
+        self.stream.is_handshaking()
+    }
+
+    /// Whether the client has bytes to take, of a reply or of TLS.
     #[must_use]
     pub fn has_unsent(&self) -> bool {
+        self.has_unsent_reply() || self.stream.wants_write()
+    }
+
+    fn has_unsent_reply(&self) -> bool {
         self.unsent_from < self.unsent.len()
     }
 
     /// Whether nothing is unfinished.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.partial.is_empty() && !self.has_unsent() && !self.lingering
+        self.partial.is_empty() && !self.has_unsent() && !self.lingering && !self.stream.is_mid_handshake()
     }
 
     /// What to wait for at rest. A backlog waits for writability, which is there at once: that is a place at
-    /// the end of the queue.
+    /// the end of the queue. So does what TLS has read already.
     #[must_use]
     pub fn interest(&self) -> Interest {
-        if self.has_unsent() || self.backlog {
+        if self.has_unsent() || self.backlog || self.stream.is_pending() {
             Interest::Writable
         } else {
             Interest::Readable
@@ -123,8 +146,8 @@ impl Connection {
     /// # Errors
     /// When the peer is gone.
     pub fn send(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
-        debug_assert!(!self.has_unsent(), "replies go out in order");
-        let moved = write_all(&self.socket, bytes)?;
+        debug_assert!(!self.has_unsent_reply(), "replies go out in order");
+        let moved = write_all(&mut self.stream, bytes)?;
         self.unsent.clear();
         self.unsent_from = 0;
         self.unsent.extend_from_slice(&bytes[moved..]);
@@ -136,9 +159,10 @@ impl Connection {
     /// # Errors
     /// When the peer is gone.
     pub fn resume_sending(&mut self) -> Result<usize, Broken> {
-        let moved = write_all(&self.socket, &self.unsent[self.unsent_from..])?;
+        self.stream.flush().map_err(|_| Broken)?;
+        let moved = write_all(&mut self.stream, &self.unsent[self.unsent_from..])?;
         self.unsent_from += moved;
-        if !self.has_unsent() {
+        if !self.has_unsent_reply() {
             self.unsent = Vec::new();
             self.unsent_from = 0;
         }
@@ -150,10 +174,10 @@ impl Connection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken;
 
-fn write_all(socket: &Socket, bytes: &[u8]) -> Result<usize, Broken> {
+fn write_all(stream: &mut Stream, bytes: &[u8]) -> Result<usize, Broken> {
     let mut moved = 0;
     while moved < bytes.len() {
-        match socket.write(&bytes[moved..]) {
+        match stream.write(&bytes[moved..]) {
             Transfer::Moved(count) => moved += count,
             Transfer::WouldBlock => break,
             Transfer::End | Transfer::Broken(_) => return Err(Broken),

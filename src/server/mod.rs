@@ -156,7 +156,7 @@ impl Shared {
                     return drop(connection);
                 }
                 Fate::Linger if !connection.lingering => {
-                    connection.socket().finish_sending();
+                    connection.finish_sending();
                     connection.lingering = true;
                     connection.deadline = now.after(limits::LINGER);
                 }
@@ -255,6 +255,8 @@ impl Shared {
             ("connections_accepted", &stats.connections_accepted),
             ("connections_refused", &stats.connections_refused),
             ("connections_timed_out", &stats.connections_timed_out),
+            ("tls_handshakes", &stats.tls_handshakes),
+            ("tls_handshakes_failed", &stats.tls_handshakes_failed),
             ("received_bytes", &stats.received_bytes),
             ("sent_bytes", &stats.sent_bytes),
             ("requests", &stats.requests),
@@ -294,7 +296,7 @@ impl Shared {
 
 /// When to give up on the client of a connection that is laid to rest at `now`.
 fn deadline(connection: &Connection, now: Instant, timeouts: &Timeouts) -> Instant {
-    if connection.has_unsent() {
+    if connection.has_unsent() && !connection.is_handshaking() {
         return now.after(timeouts.write_timeout);
     }
     match connection.request_began {

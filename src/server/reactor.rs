@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::clock::Instant;
 use crate::limits;
 use crate::monitor::repeats::{Repeats, Say};
+use crate::net::tls::Stream;
 use crate::net::{Interest, Listener, Ready, Socket, Token};
 use crate::sync::shim::{Arc, panic};
 use crate::sync::thread_pool::{Refused, ThreadPool};
@@ -17,6 +18,7 @@ use crate::sync::thread_pool::{Refused, ThreadPool};
 use super::Shared;
 use super::budget::Budget;
 use super::connection::{Connection, Fate};
+use super::rules::Rules;
 use super::servant::Servant;
 use super::table::Table;
 
@@ -156,6 +158,10 @@ impl Reactor {
     fn welcome(&mut self, socket: Socket, peer: SocketAddr) {
         let Some(lease) = Table::lease(&self.shared.table) else {
             self.shared.stats.connections_refused.add(1);
+            if self.servant.rules().tls.is_some() {
+                // What could be said before the handshake is nothing that the client would understand.
+                return;
+            }
             let mut out = Vec::new();
             self.servant.refuse_connection(&mut out);
             // A new socket has room for this; if not, the client sees the connection close.
@@ -167,10 +173,22 @@ impl Reactor {
             tracing::error!(%error, "a connection cannot be watched");
             return;
         }
+        let now = self.shared.clock.now();
         let reserved = Budget::reserve_none(&self.shared.buffers);
-        let mut connection = Box::new(Connection::new(socket, peer.ip(), lease, reserved));
-        let idle_timeout = self.servant.rules().timeouts.idle_timeout;
-        connection.deadline = self.shared.clock.now().after(idle_timeout);
+        let Rules { timeouts, tls, .. } = self.servant.rules();
+        let stream = match Stream::new(socket, tls.as_ref()) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::error!(%error, "a connection under TLS cannot be begun");
+                return;
+            }
+        };
+        let mut connection = Box::new(Connection::new(stream, peer.ip(), lease, reserved));
+        connection.deadline = now.after(timeouts.idle_timeout);
+        if connection.is_handshaking() {
+            connection.request_began = Some(now);
+            connection.deadline = now.after(timeouts.request_timeout);
+        }
         // Added armed: the event, if it is there already, waits in the poller until this thread asks.
         if self.shared.table.rest(token, connection, |_| true).is_err() {
             unreachable!("arming is not tried");
@@ -209,6 +227,10 @@ impl Reactor {
             |connection| {
                 if !connection.lingering {
                     shared.stats.connections_timed_out.add(1);
+                }
+                if connection.is_handshaking() {
+                    shared.stats.tls_handshakes_failed.add(1);
+                    return;
                 }
                 let unfinished_request = connection.request_began.is_some() && !connection.has_unsent();
                 if unfinished_request && connection.fate == Fate::KeepAlive && !connection.lingering {

@@ -15,6 +15,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use crate::ingest::Admission;
+use crate::net::tls::Identity;
 use crate::stats::Counter;
 use crate::sync::shim::{Arc, Mutex};
 
@@ -25,6 +26,8 @@ pub struct Rules {
     pub admission: Admission,
     /// How long clients may take.
     pub timeouts: Timeouts,
+    /// What new connections are under; `None` is plain HTTP.
+    pub tls: Option<Identity>,
 }
 
 /// How long clients may take, each a setting of the same name. A connection's deadline is set when it is
@@ -33,7 +36,8 @@ pub struct Rules {
 pub struct Timeouts {
     /// A connection without a request is closed after this.
     pub idle_timeout: Duration,
-    /// A request must be whole this long after its first byte.
+    /// A request must be whole this long after its first byte, and a TLS handshake done this long after the
+    /// connection came.
     pub request_timeout: Duration,
     /// A client must take some of its reply within this.
     pub write_timeout: Duration,

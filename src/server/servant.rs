@@ -180,6 +180,11 @@ impl Servant {
         if connection.lingering {
             return self.drop_input(connection);
         }
+        if self.shedding && connection.is_handshaking() {
+            // The work of a handshake is a worker's; without one, a refusal cannot be said either.
+            self.shared.stats.refused_queue_full.add(1);
+            return;
+        }
         if connection.has_unsent() {
             match connection.resume_sending() {
                 Ok(moved) => self.shared.stats.sent_bytes.add(moved as u64),
@@ -252,12 +257,17 @@ impl Servant {
     }
 
     /// Reads once, with room for at least a head.
-    fn read(&mut self, connection: &Connection, input: &mut Vec<u8>) -> Read {
+    fn read(&mut self, connection: &mut Connection, input: &mut Vec<u8>) -> Read {
         if input.capacity() - input.len() < limits::READ_BYTES / 4 {
             input.reserve(limits::READ_BYTES);
         }
         let room = input.capacity() - input.len();
-        match connection.socket().read(input) {
+        let was_handshaking = connection.is_handshaking();
+        let transfer = connection.read(input);
+        if was_handshaking {
+            self.note_handshake(connection, transfer);
+        }
+        match transfer {
             Transfer::Moved(count) => {
                 self.shared.stats.received_bytes.add(count as u64);
                 if count == room {
@@ -269,6 +279,18 @@ impl Servant {
             Transfer::WouldBlock => Read::Drained,
             Transfer::End => Read::End,
             Transfer::Broken(_) => Read::Broken,
+        }
+    }
+
+    /// Counts a TLS handshake that this read ended, one way or the other.
+    fn note_handshake(&self, connection: &mut Connection, transfer: Transfer) {
+        let stats = &self.shared.stats;
+        if matches!(transfer, Transfer::Broken(_)) {
+            stats.tls_handshakes_failed.add(1);
+        } else if !connection.is_handshaking() {
+            stats.tls_handshakes.add(1);
+            // It began when its handshake did; its first request has not, unless it came along.
+            connection.request_began = None;
         }
     }
 
@@ -513,12 +535,12 @@ impl Servant {
     }
 
     /// Reads and drops what the peer of a refused request still sends.
-    fn drop_input(&mut self, connection: Box<Connection>) {
+    fn drop_input(&mut self, mut connection: Box<Connection>) {
         // A bounded number of reads in one turn; a fast sender gets the next ones in its next turn, until the
         // deadline.
         for _ in 0..8 {
             self.input.clear();
-            match connection.socket().read(&mut self.input) {
+            match connection.read(&mut self.input) {
                 Transfer::Moved(_) => {}
                 Transfer::WouldBlock => break,
                 Transfer::End | Transfer::Broken(_) => return,

@@ -52,6 +52,11 @@ use std::sync::PoisonError;
 pub use backend::sync::Arc;
 pub use condvar::Condvar;
 
+/// What other libraries' interfaces are made of, under every backend: std's, as they ask for it.
+pub mod library {
+    pub use std::sync::Arc;
+}
+
 /// Atomic integers; loads and stores take their ordering from [`crate::ord!`].
 pub mod atomic {
     #[cfg(not(any(metricstream_loom, metricstream_shuttle)))]
