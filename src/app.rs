@@ -392,6 +392,7 @@ fn rules(config: &Config, before: Option<&Rules>) -> Result<Rules, StartError> {
             authenticator,
             requests_max: config.client_requests_per_second_max,
         },
+        admin_addresses: config.admin_addresses.clone(),
         timeouts: Timeouts {
             idle_timeout: config.idle_timeout,
             request_timeout: config.request_timeout,

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use clap::{Args as _, FromArgMatches as _};
 
+use crate::admission::addresses::AddressList;
 use crate::limits;
 use crate::monitor::alerts::{self as rules, Rule};
 use crate::net::client::{Url, UrlError};
@@ -24,6 +25,7 @@ pub mod sources;
 pub const RELOADABLE: &[&str] = &[
     "client_requests_per_second_max",
     "tokens_file",
+    "admin_addresses",
     "tls_certificate_file",
     "tls_key_file",
     "idle_timeout_ms",
@@ -167,9 +169,13 @@ pub struct Settings {
     #[arg(long, value_name = "COUNT", default_value_t = limits::CLIENTS_MAX_DEFAULT)]
     pub clients_max: usize,
 
-    /// File of accepted tokens, `NAME TOKEN` a line; without it any client may send
+    /// File of accepted tokens, `NAME TOKEN [REQUESTS-PER-SECOND]` a line; without it any client may send
     #[arg(long, value_name = "FILE")]
     pub tokens_file: Option<PathBuf>,
+
+    /// Who may read the statistics: addresses and networks with commas between; without it whoever connects
+    #[arg(long, value_name = "ADDRESSES")]
+    pub admin_addresses: Option<AddressList>,
 
     /// PEM file with the certificates of HTTPS, the server's own first; without it HTTP
     #[arg(long, value_name = "FILE")]
@@ -249,6 +255,7 @@ pub struct Config {
     pub client_requests_per_second_max: Option<NonZeroU32>,
     pub clients_max: usize,
     pub tokens_file: Option<PathBuf>,
+    pub admin_addresses: Option<AddressList>,
     pub tls: Option<TlsFiles>,
     pub idle_timeout: Duration,
     pub request_timeout: Duration,
@@ -388,6 +395,7 @@ impl Settings {
                 limits::CLIENT_STRIPES..=100_000_000,
             )?,
             tokens_file: self.tokens_file,
+            admin_addresses: self.admin_addresses,
             tls: tls_files(self.tls_certificate_file, self.tls_key_file)?,
             idle_timeout: time("idle-timeout-ms", self.idle_timeout_ms)?,
             request_timeout: time("request-timeout-ms", self.request_timeout_ms)?,

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::admission::auth::{Authenticator, ClientId, Unauthenticated};
+use crate::admission::auth::{Authenticator, Client, ClientId, Unauthenticated};
 use crate::admission::rate_limit::{Decision, RateLimiter, RateLimits};
 use crate::clock::{Instant, WallTime};
 use crate::metric::{self, Draft, Scratch};
@@ -61,7 +61,7 @@ pub enum Refusal {
 pub struct Admission {
     /// Names the clients.
     pub authenticator: Authenticator,
-    /// Requests a client may make in any one second; `None` is no limit.
+    /// Requests a client may make in any one second that has no limit of its own; `None` is no limit.
     ///
     /// A change decides from the next request on, by what was counted before: the request is allowed if and
     /// only if fewer than the new limit were allowed in the last second. While there is no limit nothing is
@@ -115,10 +115,16 @@ impl Ingest {
         lines: &mut Vec<u8>,
     ) -> Answer {
         match admission.identify(submission.credential, submission.peer) {
-            Ok(client) => Answer {
-                client: Some(client),
-                result: self.run_as(client, admission.requests_max, submission, scratch, lines),
-            },
+            Ok(Client { id, requests_max }) => {
+                let requests_max = match requests_max {
+                    Some(own) => NonZeroU32::new(own),
+                    None => admission.requests_max,
+                };
+                Answer {
+                    client: Some(id),
+                    result: self.run_as(id, requests_max, submission, scratch, lines),
+                }
+            }
             Err(refusal) => Answer {
                 client: None,
                 result: Err(refusal),
@@ -187,9 +193,9 @@ impl Admission {
     ///
     /// # Errors
     /// [`Refusal::Unauthenticated`].
-    pub fn identify(&self, credential: Option<&[u8]>, peer: IpAddr) -> Result<ClientId, Refusal> {
+    pub fn identify(&self, credential: Option<&[u8]>, peer: IpAddr) -> Result<Client, Refusal> {
         self.authenticator
-            .identify(credential, peer)
+            .recognise(credential, peer)
             .map_err(Refusal::Unauthenticated)
     }
 }

@@ -81,6 +81,9 @@ pub const TOKENS_MAX: usize = 65_536;
 /// Longest name in the token table in bytes: it stands in statistics and logs.
 pub const TOKEN_NAME_BYTES_MAX: usize = 64;
 
+/// Addresses and networks in one list.
+pub const ADDRESSES_MAX: usize = 256;
+
 /// Clients named in one answer about the busiest ones.
 pub const TOP_CLIENTS_MAX: usize = 100;
 

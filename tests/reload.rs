@@ -142,7 +142,7 @@ fn a_reload_with_anything_wrong_changes_nothing() {
     both.write_tokens("one t-1\ntwo\n");
     let verdict = both.reload();
     assert!(
-        verdict.contains("line 2: a line is a name and a token"),
+        verdict.contains("line 2: a line is a name, a token and perhaps a limit"),
         "{verdict}"
     );
     fs::remove_file(both.path("tokens")).unwrap();

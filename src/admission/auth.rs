@@ -15,9 +15,11 @@
 //! around the value is not part of it (RFC 9110 section 5.5); an empty value is no credential.
 //!
 //! # The token table
-//! One `name token` a line, separated by spaces or tabs; a line that is empty or begins with `#` is skipped.
-//! A name is 1 to 64 characters and a token 1 to [`CREDENTIAL_BYTES_MAX`], all of visible ASCII. A name may
-//! have several tokens (an old one and its successor): they are one client. A token stands once.
+//! One `name token` a line, or `name token requests-per-second`, separated by spaces or tabs; a line that is
+//! empty or begins with `#` is skipped. A name is 1 to 64 characters and a token 1 to
+//! [`CREDENTIAL_BYTES_MAX`], all of visible ASCII. A name may have several tokens (an old one and its
+//! successor): they are one client. A token stands once. The number is the client's own limit of requests,
+//! in place of the server's; 0 is no limit. It stands in any line of a name, and is the same in each.
 
 use crate::limits::{CREDENTIAL_BYTES_MAX, TOKEN_NAME_BYTES_MAX, TOKENS_MAX};
 use sha2::{Digest as _, Sha256};
@@ -86,6 +88,15 @@ impl fmt::Debug for Kind {
     }
 }
 
+/// A client and what is settled for it alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Who.
+    pub id: ClientId,
+    /// Its own limit of requests in any one second: zero is no limit; `None` is the server's.
+    pub requests_max: Option<u32>,
+}
+
 /// Why a request is from nobody. Says nothing of the credential itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unauthenticated {
@@ -113,6 +124,8 @@ pub struct Authenticator {
 /// The token table in the form it is searched in.
 struct Lookup {
     names: HashMap<ClientId, Box<str>>,
+    /// Of the clients that have one.
+    limits: HashMap<ClientId, u32>,
     /// By the first eight bytes of the digest; an outsider does not know the key and so cannot steer them.
     tokens: HashMap<[u8; 8], (Digest, ClientId)>,
 }
@@ -176,6 +189,21 @@ impl Authenticator {
         }
     }
 
+    /// As [`Authenticator::identify`], with what is settled for that client alone.
+    ///
+    /// # Errors
+    /// As [`Authenticator::identify`].
+    pub fn recognise(&self, authorization: Option<&[u8]>, peer: IpAddr) -> Result<Client, Unauthenticated> {
+        let id = self.identify(authorization, peer)?;
+        let limits = self
+            .table
+            .as_ref()
+            .map(|table| &table.limits)
+            .filter(|limits| !limits.is_empty());
+        let requests_max = limits.and_then(|limits| limits.get(&id).copied());
+        Ok(Client { id, requests_max })
+    }
+
     /// What to call `client` in statistics and logs: its name in the table, its address, or
     /// `credential-` and eight hexadecimal digits that mean something in this process only.
     pub fn label(&self, client: ClientId) -> impl fmt::Display + '_ {
@@ -216,11 +244,16 @@ impl Lookup {
     fn new(key: &[u8; 32], table: &TokenTable) -> Self {
         let mut names: HashMap<ClientId, Box<str>> = HashMap::new();
         let mut tokens = HashMap::with_capacity(table.tokens.len());
+        let id_of = |name: &str| {
+            let digest = digest(key, name.as_bytes());
+            ClientId(Kind::Name(
+                *digest.first_chunk().expect("32 bytes have a head of 16"),
+            ))
+        };
+        let limits = table.limits.iter().map(|(name, limit)| (id_of(name), *limit));
+        let limits = limits.collect();
         for (name, Secret(token)) in &table.tokens {
-            let head = *digest(key, name.as_bytes())
-                .first_chunk()
-                .expect("32 bytes have a head of 16");
-            let client = ClientId(Kind::Name(head));
+            let client = id_of(name);
             let other = names.insert(client, name.clone());
             debug_assert!(
                 other.is_none_or(|other| other == *name),
@@ -231,7 +264,11 @@ impl Lookup {
             // The tokens differ, so two equal heads are a chance of one in 2^64 for each pair.
             assert!(before.is_none(), "two tokens share a digest: start again");
         }
-        Self { names, tokens }
+        Self {
+            names,
+            limits,
+            tokens,
+        }
     }
 
     fn find(&self, digest: &Digest) -> Option<ClientId> {
@@ -268,6 +305,8 @@ fn credential_of(value: &[u8]) -> &[u8] {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct TokenTable {
     tokens: Vec<(Box<str>, Secret)>,
+    /// By name; of those that have one.
+    limits: HashMap<Box<str>, u32>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -292,8 +331,8 @@ pub struct TokenTableError {
 /// What can be wrong with a line of a token table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenTableProblem {
-    /// Not two words.
-    #[error("a line is a name and a token, separated by spaces; this one has {words} words")]
+    /// Not two words, or three.
+    #[error("a line is a name, a token and perhaps a limit, separated by spaces; this one has {words} words")]
     Words {
         /// How many it has.
         words: usize,
@@ -313,6 +352,19 @@ pub enum TokenTableProblem {
     /// A character that no header can carry safely, or no log should.
     #[error("names and tokens are visible ASCII characters")]
     Character,
+    /// The third word is no number.
+    #[error("the limit, the third word, is requests per second: a whole number, 0 for no limit")]
+    Limit,
+    /// A name with two limits.
+    #[error("the limit is {seen} and in line {first} {limit}; a name has one")]
+    LimitDiffers {
+        /// The limit here.
+        seen: u32,
+        /// Where the other stands.
+        first: usize,
+        /// What it is there.
+        limit: u32,
+    },
     /// The same token again.
     #[error("this token stands in line {first} too")]
     Repeated {
@@ -335,6 +387,7 @@ impl TokenTable {
     pub fn parse(text: &str) -> Result<Self, TokenTableError> {
         let mut tokens: Vec<(Box<str>, Secret)> = Vec::new();
         let mut line_of: HashMap<&str, usize> = HashMap::new();
+        let mut limits: HashMap<&str, (u32, usize)> = HashMap::new();
         let mut lines = 0;
         for (index, line) in text.lines().enumerate() {
             let error = |problem| TokenTableError {
@@ -342,7 +395,7 @@ impl TokenTable {
                 problem,
             };
             lines = index + 1;
-            let Some((name, token)) = parse_line(line).map_err(error)? else {
+            let Some((name, token, limit)) = parse_line(line).map_err(error)? else {
                 continue;
             };
             if tokens.len() == TOKENS_MAX {
@@ -350,6 +403,12 @@ impl TokenTable {
             }
             if let Some(first) = line_of.insert(token, index + 1) {
                 return Err(error(TokenTableProblem::Repeated { first }));
+            }
+            if let Some(seen) = limit {
+                let (limit, first) = *limits.entry(name).or_insert((seen, index + 1));
+                if limit != seen {
+                    return Err(error(TokenTableProblem::LimitDiffers { seen, first, limit }));
+                }
             }
             tokens.push((name.into(), Secret(token.as_bytes().into())));
         }
@@ -359,7 +418,9 @@ impl TokenTable {
                 problem: TokenTableProblem::Empty,
             });
         }
-        Ok(Self { tokens })
+        let limits = limits.into_iter().map(|(name, (limit, _))| (name.into(), limit));
+        let limits = limits.collect();
+        Ok(Self { tokens, limits })
     }
 
     /// How many tokens it holds; at least one when it was parsed.
@@ -375,14 +436,18 @@ impl TokenTable {
     }
 }
 
-/// The name and the token of one line, or nothing when it is empty or a comment.
-fn parse_line(line: &str) -> Result<Option<(&str, &str)>, TokenTableProblem> {
+/// A name, a token and a limit.
+type Line<'a> = (&'a str, &'a str, Option<u32>);
+
+/// What one line says, or nothing when it is empty or a comment.
+fn parse_line(line: &str) -> Result<Option<Line<'_>>, TokenTableProblem> {
     let line = line.trim_matches([' ', '\t']);
     if line.is_empty() || line.starts_with('#') {
         return Ok(None);
     }
     let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());
-    let (Some(name), Some(token), None) = (words.next(), words.next(), words.next()) else {
+    let (Some(name), Some(token), limit, None) = (words.next(), words.next(), words.next(), words.next())
+    else {
         return Err(TokenTableProblem::Words {
             words: line.split([' ', '\t']).filter(|word| !word.is_empty()).count(),
         });
@@ -400,7 +465,12 @@ fn parse_line(line: &str) -> Result<Option<(&str, &str)>, TokenTableProblem> {
     {
         return Err(TokenTableProblem::Character);
     }
-    Ok(Some((name, token)))
+    let limit = limit.map(|limit| {
+        let is_number = limit.bytes().all(|byte| byte.is_ascii_digit());
+        let number = limit.parse().ok().filter(|_| is_number);
+        number.ok_or(TokenTableProblem::Limit)
+    });
+    Ok(Some((name, token, limit.transpose()?)))
 }
 
 #[cfg(test)]
@@ -443,6 +513,16 @@ mod tests {
                 Err(Unauthenticated::Unknown)
             );
         }
+    }
+
+    #[test]
+    fn a_name_has_its_own_limit_or_the_servers() {
+        let auth = with_tokens("a t1 5\na t2\nb t3\nc t4 0\nd t5 4294967295");
+        let limit = |token: &str| auth.recognise(Some(token.as_bytes()), PEER).unwrap().requests_max;
+        assert_eq!(["t1", "t2", "t3"].map(limit), [Some(5), Some(5), None]);
+        assert_eq!(["t4", "t5"].map(limit), [Some(0), Some(u32::MAX)]);
+        assert_eq!(auth.recognise(None, PEER), Err(Unauthenticated::Missing));
+        assert_eq!(open().recognise(None, PEER).unwrap().requests_max, None);
     }
 
     #[test]
@@ -500,7 +580,15 @@ mod tests {
         assert_eq!(problem(""), (1, TokenTableProblem::Empty));
         assert_eq!(problem("# a\n\n"), (2, TokenTableProblem::Empty));
         assert_eq!(problem("a b\nc"), (2, TokenTableProblem::Words { words: 1 }));
-        assert_eq!(problem("a b c"), (1, TokenTableProblem::Words { words: 3 }));
+        assert_eq!(problem("a b 1 2"), (1, TokenTableProblem::Words { words: 4 }));
+        for limit in ["c", "-1", "+1", "1.5", "4294967296"] {
+            assert_eq!(problem(&format!("a b {limit}")), (1, TokenTableProblem::Limit));
+        }
+        let (seen, first, limit) = (6, 1, 5);
+        assert_eq!(
+            problem("a b 5\na c 6"),
+            (2, TokenTableProblem::LimitDiffers { seen, first, limit })
+        );
         assert_eq!(problem("a b\nc b"), (2, TokenTableProblem::Repeated { first: 1 }));
         assert_eq!(problem("a \u{e9}"), (1, TokenTableProblem::Character));
         assert_eq!(problem("a b\u{7f}"), (1, TokenTableProblem::Character));

@@ -5,6 +5,8 @@
 //! [`window`]). Both decide from their arguments: no clock and no socket is read here.
 //! Leaves to the caller: the status codes, and the moment at which a request counts.
 
+pub mod addresses;
+
 pub mod auth;
 
 pub mod window;

@@ -6,6 +6,7 @@
 //! Leaves to the caller: whether the connection goes on, which [`Form`] carries.
 
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -80,6 +81,11 @@ pub enum Refusal {
     Http(http::Error),
     /// The data path refused it.
     Ingest(ingest::Refusal),
+    /// The peer is not among those who may read this.
+    Forbidden {
+        /// Its address.
+        peer: IpAddr,
+    },
     /// There is nothing at this path.
     NotFound,
     /// The path does not take this method; these it takes.
@@ -131,6 +137,10 @@ const BAD_REQUEST: Status = Status {
 const UNAUTHORIZED: Status = Status {
     code: 401,
     reason: "Unauthorized",
+};
+const FORBIDDEN: Status = Status {
+    code: 403,
+    reason: "Forbidden",
 };
 const NOT_FOUND: Status = Status {
     code: 404,
@@ -359,6 +369,17 @@ fn problem(refusal: &Refusal) -> Problem {
     match refusal {
         Refusal::Http(error) => http_problem(error),
         Refusal::Ingest(refusal) => ingest_problem(refusal),
+        Refusal::Forbidden { peer } => Problem {
+            setting: Some("admin_addresses"),
+            ..Problem::new(
+                FORBIDDEN,
+                "forbidden",
+                format!(
+                    "{} is not among the addresses that may read this",
+                    peer.to_canonical()
+                ),
+            )
+        },
         Refusal::NotFound => Problem::new(
             NOT_FOUND,
             "not_found",

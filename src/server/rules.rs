@@ -11,23 +11,44 @@
 //! before (it was told of it) cannot read an older count: a load never goes back behind one that is ordered
 //! before it. So the count needs no ordering of its own, and is a [`Counter`] like the others.
 
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::time::Duration;
 
+use crate::admission::addresses::AddressList;
 use crate::ingest::Admission;
 use crate::net::tls::Identity;
 use crate::stats::Counter;
 use crate::sync::shim::{Arc, Mutex};
+
+use super::routes::Page;
 
 /// The rules of a server.
 #[derive(Debug)]
 pub struct Rules {
     /// Who is admitted, and how often.
     pub admission: Admission,
+    /// Who may read the statistics; `None` is everyone.
+    pub admin_addresses: Option<AddressList>,
     /// How long clients may take.
     pub timeouts: Timeouts,
     /// What new connections are under; `None` is plain HTTP.
     pub tls: Option<Identity>,
+}
+
+impl Rules {
+    /// Whether who is at `peer` may read `page`.
+    #[must_use]
+    pub fn may_read(&self, page: Page, peer: IpAddr) -> bool {
+        let Some(addresses) = &self.admin_addresses else {
+            return true;
+        };
+        match page {
+            // Probes come from anywhere, and learn no more than whether the server is well.
+            Page::Health | Page::Ready => true,
+            Page::Stats | Page::Exposition | Page::Dashboard => addresses.contains(peer),
+        }
+    }
 }
 
 /// How long clients may take, each a setting of the same name. A connection's deadline is set when it is

@@ -412,6 +412,10 @@ impl Servant {
                     refuse(turn, &asked, &refusal.into(), form);
                 }
             },
+            Route::Read(page) if !self.sender.rules.may_read(page, peer) => {
+                let asked = self.asked(head, route.endpoint(), None, arrived);
+                refuse(turn, &asked, &Refusal::Forbidden { peer }, form);
+            }
             Route::Read(page) => {
                 turn.reply(arrived, route.endpoint(), None, |out| {
                     pages::write(page, &self.shared, form, out)
