@@ -21,6 +21,8 @@ pub mod load;
 
 pub mod top;
 
+pub mod reference;
+
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -45,6 +47,9 @@ enum Command {
     Config(Box<config::ConfigArgs>),
     Load(Box<load::LoadArgs>),
     Top(Box<top::TopArgs>),
+
+    Completions(reference::CompletionsArgs),
+    Man(reference::ManArgs),
 }
 
 /// Parses the arguments, runs the command and answers with its exit code.
@@ -59,6 +64,9 @@ pub fn main() -> ExitCode {
         Command::Config(args) => config::run(&args, matches),
         Command::Load(args) => load::run(*args),
         Command::Top(args) => top::run(&args),
+
+        Command::Completions(args) => reference::completions(&args),
+        Command::Man(args) => reference::man(&args),
     }
 }
 

@@ -24,8 +24,21 @@ use crate::sync::stop::Stop;
 /// Exit code of a process ended by its second signal, as a shell reports SIGINT.
 const FORCED: i32 = 130;
 
+/// What stands below the flags in the help and in the manual page.
+const AFTER_HELP: &str = "\
+Signals: SIGHUP reads the settings again and puts in force what can change at run time, all or nothing. \
+SIGTERM and SIGINT stop: what is in flight is finished, what was accepted is written; a second one ends the \
+process at once.
+
+Under a service manager: NOTIFY_SOCKET (ready, reloading, stopping, status), WATCHDOG_USEC and LISTEN_FDS \
+(a listening socket in place of --listen) are heeded.
+
+Exit codes: 0 after a graceful stop, 1 when it cannot start or lines were lost, 2 for settings that cannot be \
+used, 130 when a second signal ended it.";
+
 /// Flags of `serve`.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = AFTER_HELP)]
 pub struct ServeArgs {
     #[command(flatten)]
     settings: SettingsArgs,
