@@ -1,5 +1,5 @@
-//! `metricstream completions` and `metricstream man`: what a shell and a reader of manuals want, made from the
-//! definitions of the command line itself.
+//! `metricstream completions` and `metricstream man`: what a shell and a reader of manuals want, made from
+//! the definitions of the command line itself.
 //!
 //! Promises: both know every command, flag and value that `--help` knows.
 //! Leaves to the caller: where the files go; the help of the commands names the usual places.
