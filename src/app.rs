@@ -24,6 +24,7 @@ use crate::log;
 use crate::log::fs::{Filesystem, SystemDisk};
 use crate::log::recovery::Recovery;
 use crate::metric;
+use crate::monitor::sync_time::{SyncTimes, TimedDisk};
 use crate::monitor::webhook::Webhook;
 use crate::monitor::{Monitor, Recorder};
 use crate::net::client::Url;
@@ -195,7 +196,13 @@ impl App {
         shared.watch.lock().set_rules(config.alerts.clone());
         let mut recorder = move || recorders.pop().expect("one for each thread that answers");
         let sender = Sender::new(Arc::clone(&shared), recorder());
-        let log = Arc::new(open_log(config, &disk, clock, sender)?);
+        let log = Arc::new(open_log(
+            config,
+            &disk,
+            clock,
+            shared.monitor.sync_times(),
+            sender,
+        )?);
         tell_of_recovery(log.recovery());
         let servants = (0..config.workers)
             .map(|_| Servant::new(Arc::clone(&shared), Arc::clone(&log), recorder()))
@@ -483,6 +490,7 @@ fn open_log(
     config: &Config,
     disk: &impl Filesystem,
     clock: SystemClock,
+    sync_times: Arc<SyncTimes>,
     mut sender: Sender,
 ) -> Result<Log, log::OpenError> {
     let settings = log::Settings {
@@ -510,5 +518,6 @@ fn open_log(
         log::Outcome::Written(_) => sender.deliver(connection, Outcome::Stored),
         log::Outcome::Failed(failure) => sender.deliver(connection, Outcome::Failed(failure)),
     };
-    Log::open(disk, &settings, clock, deliver)
+    let disk = TimedDisk::new(disk.clone(), clock, sync_times);
+    Log::open(&disk, &settings, clock, deliver)
 }

@@ -11,6 +11,7 @@ pub mod figures;
 pub mod latency;
 pub mod process;
 pub mod repeats;
+pub mod sync_time;
 pub mod watch;
 pub mod webhook;
 
@@ -26,6 +27,7 @@ use crate::sync::shim::{Arc, Mutex};
 use clients::{ClientCounts, Clients};
 pub use latency::QUANTILES;
 use latency::{Latency, Quantiles, Slots};
+use sync_time::{SyncSummary, SyncTimes};
 
 /// What a request was for; the label `endpoint` of the exposition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,6 +108,7 @@ impl Recorder {
 #[derive(Debug)]
 pub struct Monitor {
     state: Mutex<State>,
+    sync_times: Arc<SyncTimes>,
 }
 
 #[derive(Debug)]
@@ -159,6 +162,8 @@ pub struct Summary {
     pub clients_recent_time: Duration,
     /// Requests that a client may have made besides those counted for it, at most.
     pub clients_missed_max: u64,
+    /// The flushes of the log to the disk.
+    pub syncs: SyncSummary,
 }
 
 impl Monitor {
@@ -183,9 +188,16 @@ impl Monitor {
         (
             Self {
                 state: Mutex::new(state),
+                sync_times: Arc::default(),
             },
             recorders,
         )
+    }
+
+    /// Where the times of the disk's flushes go.
+    #[must_use]
+    pub fn sync_times(&self) -> Arc<SyncTimes> {
+        Arc::clone(&self.sync_times)
     }
 
     /// Takes what the rings hold into the figures; it counts as of `now`.
@@ -207,6 +219,7 @@ impl Monitor {
             clients: state.clients.top(CLIENTS_SHOWN_MAX),
             clients_recent_time: state.clients.recent_time(now),
             clients_missed_max: state.clients.missed_max(),
+            syncs: self.sync_times.summary(now),
         }
     }
 }

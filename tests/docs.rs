@@ -191,7 +191,7 @@ fn flags_in_the_documents_exist() {
         ("README.md", 3),
         ("docs/load.md", 10),
         ("docs/configuration.md", 15),
-        ("docs/monitoring.md", 5),
+        ("docs/monitoring.md", 3),
     ] {
         let flags = flags(&document(path));
         assert!(flags.len() > least, "the flags were found: {flags:?}");

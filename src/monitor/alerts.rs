@@ -124,6 +124,8 @@ pub const READY_MADE: &[(&str, &str, Comparison, f64, u64, Severity)] = &[
     ("reactor_panicking", "reactor_panics_per_s", Comparison::Above, 0.0, 0, Severity::Critical),
     ("refusing", "refused_unavailable_per_s", Comparison::Above, 1.0, 10, Severity::Warning),
     ("slow", "ingest_p99_us", Comparison::Above, 250_000.0, 30, Severity::Warning),
+    ("log_resting", "log_breaker_state", Comparison::Above, 0.0, 5, Severity::Critical),
+    ("disk_slow", "log_sync_p99_us", Comparison::Above, 1_000_000.0, 30, Severity::Warning),
     ("log_lagging", "log_lag_ms", Comparison::Above, 1_000.0, 10, Severity::Warning),
     ("log_queue_filling", "log_queue_bytes_ratio", Comparison::Above, 0.8, 10, Severity::Warning),
     ("queue_filling", "queue_jobs_ratio", Comparison::Above, 0.8, 10, Severity::Warning),

@@ -7,7 +7,7 @@
 //!
 //! There are three groups: counts, which only rise while the server runs; gauges, which are of the moment;
 //! and recent figures, which are of the last [`RECENT_WINDOW`]: `NAME_per_s` for each count, and
-//! `ENDPOINT_p99_us` and its like for the latency of each endpoint.
+//! `ENDPOINT_p99_us` and its like for the latency of each endpoint and of the flushes to the disk.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -204,6 +204,9 @@ const fn limit(name: &'static str, value: &'static str, setting: &'static str) -
     Limit { name, value, setting }
 }
 
+/// What the names of the figures of the flushes to the disk begin with.
+const SYNC: &str = "log_sync";
+
 /// What of an endpoint's recent latency is a figure: the ends of the names.
 pub const LATENCIES: [&str; 5] = ["p50_us", "p95_us", "p99_us", "p999_us", "max_us"];
 
@@ -221,6 +224,8 @@ enum Kind {
     Rate(usize),
     /// Endpoint, and place in [`LATENCIES`].
     Latency(Endpoint, usize),
+    /// Place in [`LATENCIES`], of the flushes to the disk.
+    Sync(usize),
 }
 
 impl FigureId {
@@ -251,7 +256,8 @@ impl FigureId {
         let latencies = Endpoint::ALL
             .into_iter()
             .flat_map(|endpoint| (0..LATENCIES.len()).map(move |which| Kind::Latency(endpoint, which)));
-        rates.chain(latencies).map(Self)
+        let syncs = (0..LATENCIES.len()).map(Kind::Sync);
+        rates.chain(latencies).chain(syncs).map(Self)
     }
 
     /// Its name.
@@ -262,6 +268,7 @@ impl FigureId {
             Kind::Gauge(place) => GAUGES[place].name.to_owned(),
             Kind::Rate(place) => format!("{}_per_s", COUNTS[place].name),
             Kind::Latency(endpoint, which) => format!("{}_{}", endpoint.name(), LATENCIES[which]),
+            Kind::Sync(which) => format!("{SYNC}_{}", LATENCIES[which]),
         }
     }
 
@@ -270,12 +277,15 @@ impl FigureId {
             Kind::Count(place) => COUNTS[place].name == name,
             Kind::Gauge(place) => GAUGES[place].name == name,
             Kind::Rate(place) => name.strip_suffix("_per_s") == Some(COUNTS[place].name),
-            Kind::Latency(endpoint, which) => {
-                let rest = name.strip_prefix(endpoint.name());
-                rest.and_then(|rest| rest.strip_prefix('_')) == Some(LATENCIES[which])
-            }
+            Kind::Latency(endpoint, which) => after(endpoint.name(), name) == Some(LATENCIES[which]),
+            Kind::Sync(which) => after(SYNC, name) == Some(LATENCIES[which]),
         }
     }
+}
+
+/// What follows `start` and an underscore in `name`.
+fn after<'a>(start: &str, name: &'a str) -> Option<&'a str> {
+    name.strip_prefix(start)?.strip_prefix('_')
 }
 
 /// The value of every figure at one moment.
@@ -285,6 +295,7 @@ pub struct Reading {
     gauges: Vec<f64>,
     rates: Vec<f64>,
     latencies: [Quantiles; Endpoint::ALL.len()],
+    syncs: Quantiles,
 }
 
 impl Default for Reading {
@@ -294,6 +305,7 @@ impl Default for Reading {
             gauges: vec![0.0; GAUGES.len()],
             rates: vec![0.0; COUNTS.len()],
             latencies: [Quantiles::default(); Endpoint::ALL.len()],
+            syncs: Quantiles::default(),
         }
     }
 }
@@ -324,6 +336,11 @@ impl Reading {
     #[allow(clippy::cast_precision_loss, reason = "exact up to 2^53, which is 8 PiB")]
     pub fn set_whole(&mut self, name: &str, value: u64) {
         self.set_gauge(name, value as f64);
+    }
+
+    /// Sets the recent times of the flushes to the disk.
+    pub fn set_syncs(&mut self, recent: Quantiles) {
+        self.syncs = recent;
     }
 
     /// Sets the recent latencies.
@@ -363,11 +380,8 @@ impl Reading {
             Kind::Count(place) => self.counts[place] as f64,
             Kind::Gauge(place) => self.gauges[place],
             Kind::Rate(place) => self.rates[place],
-            Kind::Latency(endpoint, which) => {
-                let quantiles = &self.latencies[endpoint as usize];
-                let micros = quantiles.quantiles_us.get(which);
-                *micros.unwrap_or(&quantiles.max_us) as f64
-            }
+            Kind::Latency(endpoint, which) => micros(&self.latencies[endpoint as usize], which),
+            Kind::Sync(which) => micros(&self.syncs, which),
         }
     }
 
@@ -379,6 +393,12 @@ impl Reading {
     pub fn named(&self, name: &str) -> f64 {
         self.value(FigureId::find(name).expect("a figure of the catalogue"))
     }
+}
+
+/// The one of [`LATENCIES`] at `which`, in microseconds.
+#[allow(clippy::cast_precision_loss, reason = "latencies are bounded by a minute")]
+fn micros(quantiles: &Quantiles, which: usize) -> f64 {
+    *quantiles.quantiles_us.get(which).unwrap_or(&quantiles.max_us) as f64
 }
 
 /// The counts of the recent window, from which the rates are.

@@ -194,6 +194,7 @@ impl Shared {
                 .and("latency_window_s", summary.recent_time.as_secs_f64()),
             responses: pages::Responses::of(&summary),
             latency: pages::Latency::of(&summary),
+            log_sync: pages::Latency::of_syncs(&summary),
             limits: pages::Limit::all(&reading),
             clients: pages::Clients::of(&summary, |counts| names.label(counts.client).to_string()),
             alerts: pages::Alert::all(self.watch.lock().alerts(), now),
@@ -223,6 +224,7 @@ impl Shared {
         reading.set_count("refused", refused(None));
         reading.set_count("refused_unavailable", refused(Some(503)));
         reading.set_latencies(&summary.endpoints);
+        reading.set_syncs(summary.syncs.recent);
         let time = self.watch.lock().complete(now, &mut reading);
         (reading, time)
     }

@@ -44,6 +44,8 @@ pub struct Figures {
     pub responses: Vec<Responses>,
     /// Latency by endpoint.
     pub latency: Vec<Latency>,
+    /// The flushes of the log to the disk.
+    pub log_sync: Latency,
     /// How near each limit is.
     pub limits: Vec<Limit>,
     /// The busiest clients.
@@ -102,11 +104,12 @@ pub struct Responses {
     pub count: u64,
 }
 
-/// The latency of one endpoint.
+/// The latency of one endpoint, or of the flushes to the disk.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Latency {
-    /// The endpoint.
-    pub endpoint: &'static str,
+    /// The endpoint, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<&'static str>,
     /// The sum since the start, in seconds.
     pub sum_s: f64,
     /// Since the start.
@@ -277,12 +280,23 @@ impl Latency {
     /// As the monitor has them.
     pub fn of(summary: &Summary) -> Vec<Self> {
         let row = |row: &EndpointSummary| Self {
-            endpoint: row.endpoint.name(),
+            endpoint: Some(row.endpoint.name()),
             sum_s: row.sum.as_secs_f64(),
             since_start: row.since_start.into(),
             recent: row.recent.into(),
         };
         summary.endpoints.iter().map(row).collect()
+    }
+
+    /// That of the flushes to the disk.
+    #[must_use]
+    pub fn of_syncs(summary: &Summary) -> Self {
+        Self {
+            endpoint: None,
+            sum_s: summary.syncs.sum.as_secs_f64(),
+            since_start: summary.syncs.since_start.into(),
+            recent: summary.syncs.recent.into(),
+        }
     }
 }
 
@@ -418,8 +432,11 @@ fn exposition(figures: &Figures) -> String {
     let help = "From the read that completed a request to its reply; quantiles over the recent window.";
     metadata(&mut text, DURATION, "summary", help);
     for latency in &figures.latency {
-        write_latency(&mut text, latency);
+        write_latency(&mut text, DURATION, latency);
     }
+    let help = "Time of a flush of the log to the disk; quantiles over the recent window.";
+    metadata(&mut text, SYNC_DURATION, "summary", help);
+    write_latency(&mut text, SYNC_DURATION, &figures.log_sync);
     let help = "Requests of the busiest clients, by outcome; other clients have no series.";
     metadata(&mut text, "metricstream_client_requests_total", "counter", help);
     for row in &figures.clients.top {
@@ -483,9 +500,13 @@ fn escaped(value: &str) -> String {
 }
 
 const DURATION: &str = "metricstream_request_duration_seconds";
+const SYNC_DURATION: &str = "metricstream_log_sync_duration_seconds";
 
-fn write_latency(text: &mut String, latency: &Latency) {
-    let (endpoint, recent) = (latency.endpoint, &latency.recent);
+fn write_latency(text: &mut String, name: &str, latency: &Latency) {
+    let recent = &latency.recent;
+    let endpoint = latency
+        .endpoint
+        .map(|endpoint| format!("endpoint=\"{endpoint}\""));
     let quantiles_us = [recent.p50_us, recent.p95_us, recent.p99_us, recent.p999_us];
     for (quantile, micros) in QUANTILES.iter().zip(quantiles_us) {
         #[allow(clippy::cast_precision_loss, reason = "latencies are bounded by a minute")]
@@ -494,18 +515,14 @@ fn write_latency(text: &mut String, latency: &Latency) {
         } else {
             f64::NAN
         };
-        let _ = writeln!(
-            text,
-            "{DURATION}{{endpoint=\"{endpoint}\",quantile=\"{quantile}\"}} {seconds}"
-        );
+        let comma = endpoint
+            .as_ref()
+            .map_or_else(String::new, |label| format!("{label},"));
+        let _ = writeln!(text, "{name}{{{comma}quantile=\"{quantile}\"}} {seconds}");
     }
-    let _ = writeln!(
-        text,
-        "{DURATION}_sum{{endpoint=\"{endpoint}\"}} {}",
-        latency.sum_s
-    );
-    let count = latency.since_start.count;
-    let _ = writeln!(text, "{DURATION}_count{{endpoint=\"{endpoint}\"}} {count}");
+    let label = endpoint.map_or_else(String::new, |label| format!("{{{label}}}"));
+    let _ = writeln!(text, "{name}_sum{label} {}", latency.sum_s);
+    let _ = writeln!(text, "{name}_count{label} {}", latency.since_start.count);
 }
 
 #[cfg(test)]

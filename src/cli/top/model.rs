@@ -27,6 +27,9 @@ pub(super) struct Stats {
     pub(super) counts: BTreeMap<String, f64>,
     pub(super) gauges: BTreeMap<String, f64>,
     pub(super) latency: Vec<Latency>,
+    /// Missing before a server measured it.
+    #[serde(default)]
+    pub(super) log_sync: Option<LogSync>,
     pub(super) limits: Vec<Limit>,
     pub(super) clients: Clients,
     pub(super) alerts: Vec<Alert>,
@@ -35,6 +38,12 @@ pub(super) struct Stats {
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Latency {
     pub(super) endpoint: String,
+    pub(super) recent: Percentiles,
+}
+
+/// The flushes of the log to the disk.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct LogSync {
     pub(super) recent: Percentiles,
 }
 
@@ -87,6 +96,16 @@ impl Stats {
 
     fn count(&self, name: &str) -> f64 {
         self.counts.get(name).copied().unwrap_or_default()
+    }
+
+    /// What has a recent latency: the endpoints with requests and the flushes to the disk.
+    pub(super) fn latencies(&self) -> impl Iterator<Item = (&str, &Percentiles)> {
+        let endpoints = self
+            .latency
+            .iter()
+            .map(|row| (row.endpoint.as_str(), &row.recent));
+        let syncs = self.log_sync.iter().map(|row| ("flush to disk", &row.recent));
+        endpoints.chain(syncs).filter(|(_, recent)| recent.count > 0)
     }
 
     /// Latency of the requests that bring metrics, at 99%, in microseconds; none without one.

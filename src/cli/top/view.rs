@@ -41,7 +41,7 @@ impl View {
             return frame.render_widget(Paragraph::new(text), area);
         };
         let alerts = alert_rows(stats);
-        let endpoints = stats.latency.iter().filter(|row| row.recent.count > 0).count();
+        let endpoints = stats.latencies().count();
         let height = |rows: usize| Constraint::Length(u16::try_from(rows).unwrap_or(u16::MAX));
         let [title, alerts_area, middle, latency, clients, keys] = Layout::vertical([
             height(1),
@@ -209,32 +209,19 @@ impl View {
     }
 
     fn latency(self, frame: &mut Frame<'_>, area: Rect, stats: &Stats) {
-        let heads = [
-            "latency, last 10 s",
-            "requests",
-            "p50",
-            "p95",
-            "p99",
-            "p99.9",
-            "max",
-        ];
-        let rows = stats
-            .latency
-            .iter()
-            .filter(|row| row.recent.count > 0)
-            .map(|row| {
-                let recent = &row.recent;
-                let times = [
-                    recent.p50_us,
-                    recent.p95_us,
-                    recent.p99_us,
-                    recent.p999_us,
-                    recent.max_us,
-                ];
-                let mut cells = vec![row.endpoint.clone(), recent.count.to_string()];
-                cells.extend(times.map(micros));
-                cells
-            });
+        let heads = ["latency, last 10 s", "count", "p50", "p95", "p99", "p99.9", "max"];
+        let rows = stats.latencies().map(|(name, recent)| {
+            let times = [
+                recent.p50_us,
+                recent.p95_us,
+                recent.p99_us,
+                recent.p999_us,
+                recent.max_us,
+            ];
+            let mut cells = vec![name.to_owned(), recent.count.to_string()];
+            cells.extend(times.map(micros));
+            cells
+        });
         self.table(frame, area, &heads, rows.collect(), 19);
     }
 
@@ -390,6 +377,7 @@ mod tests {
             "open_files",
             "ingest",
             "p99.9",
+            "flush to disk",
             "10.0.0.7",
             "q quit",
         ] {
