@@ -2,6 +2,7 @@
 //!
 //! `wrong` is stage 4b's limiter as it stands in the stage, `right` is stage 4's.
 
+use std::num::NonZeroU32;
 use std::process::ExitCode;
 
 use metricstream::clock::Instant;
@@ -15,7 +16,10 @@ fn request_and_statistics<L: Limiter>() -> Explored {
         let limiter = Arc::new(L::new());
         let theirs = Arc::clone(&limiter);
         let statistics = thread::spawn("statistics", move || theirs.totals().allowed).expect("a thread");
-        assert!(limiter.allow("a", Instant::ZERO), "nothing was asked before");
+        assert!(
+            limiter.allow("a", NonZeroU32::MIN, Instant::ZERO),
+            "nothing was asked before"
+        );
         let seen = statistics.join().expect("it ends");
         (seen, limiter.totals().allowed)
     })

@@ -1,4 +1,4 @@
-//! Lesson 6.2: what a queue without a bound does to those who wait in it. Simulated, so that it is the same
+//! Lesson 6.1: what a queue without a bound does to those who wait in it. Simulated, so that it is the same
 //! on every machine: no threads, and time is a number.
 //!
 //! Three requests arrive in each millisecond, two are served. A client gives up after 20 ms, and what is

@@ -1,4 +1,4 @@
-//! Lesson 2.2: a wait looks at its predicate again when it wakes.
+//! Lesson 2.1: a wait looks at its predicate again when it wakes.
 //!
 //! Two takers wait for one item. Both are woken; the second finds that the first was quicker.
 

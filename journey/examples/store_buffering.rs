@@ -1,4 +1,4 @@
-//! Lesson 5.4: two threads each store and then look at what the other stored. Can both miss it?
+//! Lesson 5.2: two threads each store and then look at what the other stored. Can both miss it?
 //!
 //! With Release and Acquire they can; with a fence they cannot. With SeqCst accesses they cannot either, but
 //! loom treats those as Release and Acquire and says that they can: the variant `seqcst` is right in the

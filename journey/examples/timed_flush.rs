@@ -1,4 +1,4 @@
-//! Lesson 2.4: a writer that waits for enough needs a timer, or what is never enough is never written.
+//! Lesson 2.3: a writer that waits for enough needs a timer, or what is never enough is never written.
 //!
 //! The buffer is stage 2's. Under the checker time does not pass by itself: a timed wait runs out where the
 //! plan of faults says so, and nowhere else.

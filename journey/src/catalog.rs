@@ -21,6 +21,8 @@ pub struct Stage {
     pub name: &'static str,
     /// What it is.
     pub title: &'static str,
+    /// The same in a word or two, for the key of a plot.
+    pub label: &'static str,
     /// What a success of it says about the lines.
     pub promise: &'static str,
     /// What the learning path expects at this phase, in its words; empty where it names nothing.
@@ -31,6 +33,15 @@ pub struct Stage {
 }
 
 impl Stage {
+    /// The number of the stage, without the letter that tells its ways apart.
+    #[must_use]
+    pub fn number(&self) -> usize {
+        let digits = self
+            .name
+            .trim_end_matches(|letter: char| letter.is_ascii_lowercase());
+        digits.parse().expect("a name begins with its number")
+    }
+
     /// Serves at `place` until the process is ended.
     ///
     /// # Errors
@@ -51,6 +62,7 @@ pub const STAGES: [Stage; 12] = [
     Stage {
         name: "0",
         title: "sequential, synchronous write, naive parser",
+        label: "sequential",
         promise: ON_DISK,
         expected: "50 to 100 requests/s",
         measured: true,
@@ -59,6 +71,7 @@ pub const STAGES: [Stage; 12] = [
     Stage {
         name: "1",
         title: "a thread for each request, mutex around the file",
+        label: "thread each",
         promise: ON_DISK,
         expected: BETWEEN,
         measured: true,
@@ -67,6 +80,7 @@ pub const STAGES: [Stage; 12] = [
     Stage {
         name: "2",
         title: "background writer",
+        label: "background writer",
         promise: IN_MEMORY,
         expected: BETWEEN,
         measured: true,
@@ -75,6 +89,7 @@ pub const STAGES: [Stage; 12] = [
     Stage {
         name: "3",
         title: "state-machine parser",
+        label: "state machine",
         promise: IN_MEMORY,
         expected: "64.8%, 2.25 ms at 50 clients; 80.2%, 2.73 ms at 100",
         measured: true,
@@ -83,6 +98,7 @@ pub const STAGES: [Stage; 12] = [
     Stage {
         name: "4a",
         title: "rate limiter, one global mutex",
+        label: "global mutex",
         promise: IN_MEMORY,
         expected: "",
         measured: true,
@@ -91,6 +107,7 @@ pub const STAGES: [Stage; 12] = [
     Stage {
         name: "4b",
         title: "rate limiter, two locks in opposite order: can deadlock",
+        label: "two locks",
         promise: IN_MEMORY,
         expected: "",
         measured: false,
@@ -99,6 +116,7 @@ pub const STAGES: [Stage; 12] = [
     Stage {
         name: "4",
         title: "rate limiter, mutex pool",
+        label: "mutex pool",
         promise: IN_MEMORY,
         expected: "",
         measured: true,
@@ -107,6 +125,7 @@ pub const STAGES: [Stage; 12] = [
     Stage {
         name: "5a",
         title: "events under a mutex",
+        label: "events, mutex",
         promise: IN_MEMORY,
         expected: "",
         measured: true,
@@ -115,6 +134,7 @@ pub const STAGES: [Stage; 12] = [
     Stage {
         name: "5",
         title: "events through lock-free rings",
+        label: "events, rings",
         promise: IN_MEMORY,
         expected: "",
         measured: true,
@@ -123,6 +143,7 @@ pub const STAGES: [Stage; 12] = [
     Stage {
         name: "6",
         title: "thread pool with backpressure",
+        label: "thread pool",
         promise: IN_MEMORY,
         expected: "",
         measured: true,
@@ -131,6 +152,7 @@ pub const STAGES: [Stage; 12] = [
     Stage {
         name: "7",
         title: "the product: keep-alive, readiness, group commit",
+        label: "product",
         promise: "in the kernel",
         expected: "",
         measured: true,
@@ -139,6 +161,7 @@ pub const STAGES: [Stage; 12] = [
     Stage {
         name: "7s",
         title: "the product with --ack-level synced",
+        label: "product, synced",
         promise: ON_DISK,
         expected: "",
         measured: true,

@@ -6,6 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use metricstream::stats::Counter;
@@ -25,6 +26,8 @@ pub struct Place {
     pub port: u16,
     /// Where to store, made if it is missing.
     pub directory: PathBuf,
+    /// Requests a client may make in any one second, from stage 4 on.
+    pub requests_max: NonZeroU32,
 }
 
 impl Place {

@@ -9,11 +9,13 @@ use std::fmt::Write as _;
 use std::io;
 use std::process::{Command, Stdio};
 
+use indicatif::ProgressBar;
 use metricstream::json::{self, Kind, Parser};
 use metricstream::metric::{Limits, Scratch, decode};
 
 use crate::naive;
 use crate::plot::{Chart, Line, Scale};
+use crate::run;
 
 /// A parser to count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -74,7 +76,7 @@ pub fn body(metrics: usize) -> String {
     body
 }
 
-/// Counts both parsers on bodies of `metrics` metrics each.
+/// Counts both parsers on bodies of `metrics` metrics each, showing the progress on a terminal.
 ///
 /// # Errors
 /// When a child cannot be started or says nothing.
@@ -84,29 +86,33 @@ pub fn count(metrics: &[usize]) -> io::Result<(Unit, Vec<Cost>)> {
     } else {
         Unit::BytesLookedAt
     };
-    let costs = metrics
-        .iter()
-        .map(|&metrics| {
-            let cost = |which| match unit {
-                Unit::Instructions => instructions(which, metrics),
-                Unit::BytesLookedAt => Ok(bytes_looked_at(which, metrics)),
-            };
-            Ok(Cost {
-                metrics,
-                body_bytes: body(metrics).len(),
-                naive: cost(Which::Naive)?,
-                product: cost(Which::Product)?,
-            })
-        })
-        .collect::<io::Result<_>>()?;
+    let bar = ProgressBar::new(metrics.len() as u64).with_style(run::progress_style());
+    let mut costs = Vec::with_capacity(metrics.len());
+    for &metrics in metrics {
+        bar.set_message(format!("parsing {metrics} metrics: counting"));
+        let cost = |which| match unit {
+            Unit::Instructions => instructions(which, metrics),
+            Unit::BytesLookedAt => Ok(bytes_looked_at(which, metrics)),
+        };
+        costs.push(Cost {
+            metrics,
+            body_bytes: body(metrics).len(),
+            naive: cost(Which::Naive)?,
+            product: cost(Which::Product)?,
+        });
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
     Ok((unit, costs))
 }
 
 /// Both lines in one chart.
 #[must_use]
 pub fn chart(unit: Unit, costs: &[Cost]) -> Chart {
-    let line = |name: &str, of: fn(&Cost) -> u64| Line {
+    let line = |name: &str, colour, of: fn(&Cost) -> u64| Line {
         name: name.to_owned(),
+        colour,
+        dashed: false,
         points: costs
             .iter()
             .map(|cost| (cost.body_bytes as f64, of(cost) as f64))
@@ -122,8 +128,8 @@ pub fn chart(unit: Unit, costs: &[Cost]) -> Chart {
         .to_owned(),
         y_scale: Scale::Logarithmic,
         lines: vec![
-            line("naive", |cost| cost.naive),
-            line("product", |cost| cost.product),
+            line("naive", 1, |cost| cost.naive),
+            line("product", 7, |cost| cost.product),
         ],
     }
 }

@@ -19,6 +19,10 @@ pub enum Scale {
 pub struct Line {
     /// What the key says.
     pub name: String,
+    /// Which colour it has; lines that belong together have the same.
+    pub colour: usize,
+    /// Whether it is dashed, to tell it from the others of its colour.
+    pub dashed: bool,
     /// Its points, by ascending x.
     pub points: Vec<(f64, f64)>,
 }
@@ -45,10 +49,9 @@ const RIGHT: f64 = 180.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 52.0;
 
-/// Told apart by most people with any kind of sight for colours; lines are dashed as well from the second
-/// round on.
-const COLOURS: [&str; 7] = [
-    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#3aa0d8", "#333333",
+/// Told apart by most people with any kind of sight for colours.
+const COLOURS: [&str; 8] = [
+    "#333333", "#d55e00", "#b8860b", "#cc79a7", "#7b4fa3", "#3aa0d8", "#009e73", "#0047ab",
 ];
 
 impl Chart {
@@ -128,8 +131,12 @@ impl Chart {
 }
 
 fn push_line(svg: &mut String, index: usize, line: &Line, x: &Axis, y: &Axis) {
-    let colour = COLOURS[index % COLOURS.len()];
-    let dashes = ["", "6 3", "2 2"][index / COLOURS.len() % 3];
+    let colour = COLOURS[line.colour % COLOURS.len()];
+    let dashes = if line.dashed {
+        " stroke-dasharray=\"6 3\""
+    } else {
+        ""
+    };
     let mut path = String::new();
     for point in line.points.iter().filter(|point| y.shows(point.1)) {
         let letter = if path.is_empty() { 'M' } else { 'L' };
@@ -140,7 +147,7 @@ fn push_line(svg: &mut String, index: usize, line: &Line, x: &Axis, y: &Axis) {
             "<circle cx=\"{at_x:.1}\" cy=\"{at_y:.1}\" r=\"2.5\" fill=\"{colour}\"/>"
         );
     }
-    let style = format!("stroke=\"{colour}\" stroke-width=\"2\" stroke-dasharray=\"{dashes}\" fill=\"none\"");
+    let style = format!("stroke=\"{colour}\" stroke-width=\"2\"{dashes} fill=\"none\"");
     let (key_x, key_y) = (WIDTH - RIGHT + 14.0, TOP + 12.0 + 20.0 * index as f64);
     let _ = writeln!(
         svg,
@@ -253,6 +260,8 @@ mod tests {
             y_scale: Scale::Logarithmic,
             lines: vec![Line {
                 name: "none & nothing".to_owned(),
+                colour: 8,
+                dashed: true,
                 points: vec![(1.0, 0.0), (2.0, f64::NAN)],
             }],
         };

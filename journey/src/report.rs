@@ -131,15 +131,16 @@ pub fn table(rows: &[Row]) -> String {
     for line in &lines {
         push(line);
     }
-    text.push_str("\nbeside what the learning path expects (other programs, another machine):\n");
+    let mut before = "\nbeside what the learning path expects (other programs, another machine):\n";
     for stage in stages_of(rows) {
         let beside = beside(stage, rows);
         if !beside.is_empty() {
             let _ = writeln!(
                 text,
-                "  stage {:<3} {} | here: {beside}",
+                "{before}  stage {:<3} {} | here: {beside}",
                 stage.name, stage.expected
             );
+            before = "";
         }
     }
     text
@@ -276,7 +277,9 @@ fn charts(rows: &[Row]) -> Vec<(&'static str, Chart)> {
         y_scale,
         lines: stages_of(rows)
             .map(|stage| Line {
-                name: format!("stage {}", stage.name),
+                name: format!("{} {}", stage.name, stage.label),
+                colour: stage.number(),
+                dashed: stage.name.len() > 1,
                 points: rows
                     .iter()
                     .filter(|row| row.stage.name == stage.name)

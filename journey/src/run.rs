@@ -4,6 +4,7 @@
 //! this load; whatever happens, the processes started here are ended. Leaves to the caller: a machine that
 //! does nothing else, or to say that it did.
 
+use std::ffi::OsString;
 use std::io::{self, BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -35,6 +36,8 @@ pub struct Course {
     pub timeout: Duration,
     /// Where stages store meanwhile.
     pub directory: PathBuf,
+    /// What is put before the command of each stage: a profiler, or nothing.
+    pub launcher: Vec<OsString>,
 }
 
 /// One stage under one load.
@@ -117,9 +120,7 @@ impl Course {
     /// [`Error`]; nothing is left running.
     pub fn run(&self) -> Result<Vec<Row>, Error> {
         let pairs = self.stages.len() * self.clients.len();
-        let style = ProgressStyle::with_template("{elapsed:>4} [{bar:40}] {pos}/{len} {msg}");
-        let bar =
-            ProgressBar::new(pairs as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let bar = ProgressBar::new(pairs as u64).with_style(progress_style());
         bar.enable_steady_tick(Duration::from_millis(250));
         let mut rows = Vec::with_capacity(pairs);
         for stage in &self.stages {
@@ -148,11 +149,17 @@ impl Course {
             path: directory.display().to_string(),
             error,
         })?;
+        let row = self.measure_in(stage, clients, &directory);
+        let _ = std::fs::remove_dir_all(&directory);
+        row
+    }
+
+    fn measure_in(&self, stage: &'static Stage, clients: u32, directory: &Path) -> Result<Row, Error> {
         let start = |error| Error::Start {
             stage: stage.name,
             error,
         };
-        let server = Server::start(stage, &directory).map_err(start)?;
+        let server = Server::start(&self.launcher, stage, directory).map_err(start)?;
         let cpu_before = cpu_time(server.pid()).map_err(start)?;
         let report =
             load::measure(&self.settings(server.address.port(), clients)).map_err(|error| Error::Load {
@@ -167,8 +174,6 @@ impl Course {
         let cpu = cpu_time(server.pid()).map_err(start)?.saturating_sub(cpu_before);
         let requests = report.requests_succeeded + report.warmup_requests - report.warmup_requests_failed;
         let memory_bytes = memory_most(server.pid()).map_err(start)?;
-        drop(server);
-        let _ = std::fs::remove_dir_all(&directory);
         Ok(Row {
             stage,
             clients,
@@ -210,6 +215,13 @@ impl Course {
     }
 }
 
+/// How progress is shown.
+#[must_use]
+pub fn progress_style() -> ProgressStyle {
+    ProgressStyle::with_template("{elapsed:>4} [{bar:40}] {pos}/{len} {msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
 /// A stage's process.
 #[derive(Debug)]
 struct Server {
@@ -219,8 +231,11 @@ struct Server {
 
 impl Server {
     /// Starts this program once more as a server, and waits for it to say where it listens.
-    fn start(stage: &Stage, directory: &Path) -> io::Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
+    fn start(launcher: &[OsString], stage: &Stage, directory: &Path) -> io::Result<Self> {
+        let program = std::env::current_exe()?.into_os_string();
+        let mut words = launcher.iter().chain([&program]);
+        let mut child = Command::new(words.next().unwrap_or(&program))
+            .args(words)
             .args([
                 "serve",
                 "--stage",

@@ -31,10 +31,6 @@ use super::s3_state_machine::Intake;
 use crate::common::{BACKLOG, Place};
 use crate::wire::{self, Reply, Request, Route};
 
-/// Requests a client may make in any one second: the product's default, out of reach of the run, which is
-/// there to measure what asking costs.
-pub const REQUESTS_MAX: NonZeroU32 = NonZeroU32::new(10_000).expect("more than none");
-
 /// What was decided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -58,8 +54,8 @@ pub trait Limiter: Send + Sync + 'static {
     /// One that knows nobody.
     fn new() -> Self;
 
-    /// Whether `client` may, now; counts it if so.
-    fn allow(&self, client: &str, now: Instant) -> bool;
+    /// Whether `client`, which may so often in any one second, may now; counts it if so.
+    fn allow(&self, client: &str, requests_max: NonZeroU32, now: Instant) -> bool;
 
     /// What was decided so far.
     fn totals(&self) -> Totals;
@@ -67,12 +63,12 @@ pub trait Limiter: Send + Sync + 'static {
 
 type Windows = HashMap<String, Window>;
 
-fn ask(windows: &mut Windows, client: &str, now: Instant) -> bool {
+fn ask(windows: &mut Windows, client: &str, requests_max: NonZeroU32, now: Instant) -> bool {
     if !windows.contains_key(client) {
         windows.insert(client.to_owned(), Window::new());
     }
     let window = windows.get_mut(client).expect("it is there now");
-    window.allow(REQUESTS_MAX, now) == Verdict::Allowed
+    window.allow(requests_max, now) == Verdict::Allowed
 }
 
 /// Everything behind one mutex.
@@ -84,9 +80,9 @@ impl Limiter for Global {
         Self(Mutex::new(Default::default()))
     }
 
-    fn allow(&self, client: &str, now: Instant) -> bool {
+    fn allow(&self, client: &str, requests_max: NonZeroU32, now: Instant) -> bool {
         let (windows, totals) = &mut *self.0.lock();
-        let allowed = ask(windows, client, now);
+        let allowed = ask(windows, client, requests_max, now);
         totals.note(allowed);
         allowed
     }
@@ -115,9 +111,9 @@ impl Limiter for TwoLocks {
         }
     }
 
-    fn allow(&self, client: &str, now: Instant) -> bool {
+    fn allow(&self, client: &str, requests_max: NonZeroU32, now: Instant) -> bool {
         let mut windows = self.windows.lock();
-        let allowed = ask(&mut windows, client, now);
+        let allowed = ask(&mut windows, client, requests_max, now);
         // Here the windows are held and the totals are wanted.
         self.totals.lock().note(allowed);
         allowed
@@ -140,9 +136,9 @@ impl Limiter for Striped {
         Self(MutexPool::new(CLIENT_STRIPES, |_| Default::default()))
     }
 
-    fn allow(&self, client: &str, now: Instant) -> bool {
+    fn allow(&self, client: &str, requests_max: NonZeroU32, now: Instant) -> bool {
         self.0.with(hash(client), |(windows, totals)| {
-            let allowed = ask(windows, client, now);
+            let allowed = ask(windows, client, requests_max, now);
             totals.note(allowed);
             allowed
         })
@@ -172,6 +168,8 @@ pub fn hash(client: &str) -> u64 {
 pub struct Gate<L> {
     /// Who may.
     pub limiter: L,
+    /// How often each may in any one second.
+    pub requests_max: NonZeroU32,
     /// Where it goes.
     pub intake: Intake,
 }
@@ -184,6 +182,7 @@ impl<L: Limiter> Gate<L> {
     pub fn start(place: &Place) -> io::Result<Self> {
         Ok(Self {
             limiter: L::new(),
+            requests_max: place.requests_max,
             intake: Intake::start(place)?,
         })
     }
@@ -192,10 +191,11 @@ impl<L: Limiter> Gate<L> {
     pub fn handle(&self, request: &Request, scratch: &mut Scratch, lines: &mut Vec<u8>) -> Reply {
         match request.route {
             Route::Metrics => {
-                if self.limiter.allow(&request.client, self.intake.clock.now()) {
+                let (requests_max, now) = (self.requests_max, self.intake.clock.now());
+                if self.limiter.allow(&request.client, requests_max, now) {
                     self.intake.take(&request.body, scratch, lines)
                 } else {
-                    Reply::Refused(429, format!("more than {REQUESTS_MAX} requests in a second"))
+                    Reply::Refused(429, format!("more than {requests_max} requests in a second"))
                 }
             }
             Route::Stats => Reply::Page(self.intake.counters.page(&self.totals_json())),

@@ -39,6 +39,7 @@ pub fn run(place: &Place, level: Level) -> io::Result<()> {
         Level::Written => "written",
         Level::Synced => "synced",
     };
+    let requests_max = place.requests_max.to_string();
     let flags = [
         "--listen",
         &address,
@@ -46,6 +47,8 @@ pub fn run(place: &Place, level: Level) -> io::Result<()> {
         &directory,
         "--ack-level",
         level,
+        "--client-requests-per-second-max",
+        &requests_max,
         "--log-filter",
         "error",
     ];
