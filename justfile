@@ -51,6 +51,10 @@ bench-smoke:
 journey *args:
     cargo run --release -p metricstream-journey -- run {{args}}
 
+# every command of the journey's chapters, what it prints compared with what they show
+chapters:
+    cargo test --workspace --test chapters -- --ignored --nocapture
+
 # everything the gate runs
 ci:
     .ci/run

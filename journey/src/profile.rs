@@ -146,10 +146,12 @@ fn of_perf(text: &str) -> Vec<Hot> {
     let line = |line: &str| {
         let (percent, symbol) = line.trim_start().split_once('%')?;
         let (place, function) = symbol.trim_start().split_once(' ')?;
+        // Newer ones put columns after the name that are empty here.
+        let function = function.trim_start().split("  ").next()?;
         let kernel = if place == "[k]" { " (kernel)" } else { "" };
         Some(Hot {
             percent: percent.parse().ok()?,
-            function: format!("{}{kernel}", without_hash(function.trim())),
+            function: format!("{}{kernel}", without_hash(function.trim_end())),
         })
     };
     text.lines().filter_map(line).collect()
@@ -188,8 +190,7 @@ mod tests {
 
     #[test]
     fn what_perf_says_is_read() {
-        let text =
-            "# Samples: 4\n#\n    75.00%  [.] journey::naive::object\n    25.00%  [k] copy_to_user \n\n\n";
+        let text = "# Samples: 4\n#\n    75.00%  [.] journey::naive::object    -      -\n    25.00%  [k] copy_to_user \n\n\n";
         assert_eq!(
             of_perf(text),
             [
