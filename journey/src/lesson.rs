@@ -93,7 +93,8 @@ pub fn main(lesson: &str, variants: &[Variant]) -> ExitCode {
     };
     if !cfg!(metricstream_loom) {
         eprintln!(
-            "this was built for real threads, which rarely show it: run `cargo lesson {lesson} {wanted}`"
+            "this was built for real threads, which rarely show it: run `cargo lesson {lesson} {wanted}` (with \
+             RUSTFLAGS unset: it takes precedence over the flags of the alias)"
         );
         return ExitCode::from(BAD_USAGE);
     }

@@ -178,11 +178,13 @@ impl Axis {
         if least > most {
             (least, most) = (1.0, 10.0);
         }
-        if scale == Scale::Linear {
-            least = 0.0;
-        }
         if least == most {
             most = least + 1.0;
+        }
+        if scale == Scale::Linear {
+            least = 0.0;
+            let step = round_step(most);
+            most = (most / step).ceil() * step;
         }
         Self {
             scale,
@@ -206,13 +208,44 @@ impl Axis {
 
     fn ticks(&self) -> Vec<f64> {
         match self.scale {
-            Scale::Linear => (0..=5).map(|fifth| self.most * f64::from(fifth) / 5.0).collect(),
-            Scale::Logarithmic => (-9..=18)
-                .flat_map(|power| [1.0, 3.0].map(|first| first * 10_f64.powi(power)))
-                .filter(|tick| *tick >= self.least && *tick <= self.most)
-                .collect(),
+            Scale::Linear => {
+                let step = round_step(self.most);
+                (0..=10)
+                    .map(|number| f64::from(number) * step)
+                    .filter(|tick| *tick <= self.most * (1.0 + 1e-9))
+                    .collect()
+            }
+            Scale::Logarithmic => {
+                let firsts: [&[f64]; 3] = [
+                    &[1.0, 3.0],
+                    &[1.0, 2.0, 5.0],
+                    &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0],
+                ];
+                let mut all = firsts.into_iter().map(|firsts| self.ticks_beginning(firsts));
+                // A short axis has more between its powers of ten.
+                all.clone()
+                    .find(|ticks| ticks.len() >= 4)
+                    .or_else(|| all.next_back())
+                    .unwrap_or_default()
+            }
         }
     }
+
+    /// All numbers on the axis that are one of `firsts` times a power of ten.
+    fn ticks_beginning(&self, firsts: &[f64]) -> Vec<f64> {
+        (-9..=18)
+            .flat_map(|power| firsts.iter().map(move |first| first * 10_f64.powi(power)))
+            .filter(|tick| *tick >= self.least && *tick <= self.most)
+            .collect()
+    }
+}
+
+/// The step from tick to tick of an axis from zero to `most`: one, two or five times a power of ten, five to
+/// ten of them.
+fn round_step(most: f64) -> f64 {
+    let power = 10_f64.powf((most / 10.0).log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].map(|first| first * power);
+    step.into_iter().find(|step| most / step <= 10.0).unwrap_or(power)
 }
 
 /// A number as short as it is still clear.
@@ -273,6 +306,28 @@ mod tests {
                 "{svg}"
             );
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+        }
+    }
+
+    #[test]
+    fn ticks_are_round_and_neither_few_nor_many() {
+        let ticks = |values: [f64; 2], scale| Axis::of(values.to_vec(), scale, (0.0, 100.0)).ticks();
+        assert_eq!(ticks([3.0, 97.0], Scale::Linear).len(), 11);
+        assert_eq!(
+            ticks([3.0, 12.5], Scale::Linear),
+            [0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0]
+        );
+        assert_eq!(
+            ticks([3.5, 12.5], Scale::Logarithmic),
+            [4.0, 5.0, 6.0, 7.0, 8.0, 10.0]
+        );
+        assert_eq!(
+            ticks([20.0, 4000.0], Scale::Logarithmic),
+            [30.0, 100.0, 300.0, 1000.0, 3000.0]
+        );
+        for most in [0.07, 1.0, 9.9, 10.1, 55.0, 1234.0] {
+            let count = ticks([0.0, most], Scale::Linear).len();
+            assert!((5..=12).contains(&count), "{count} ticks up to {most}");
         }
     }
 

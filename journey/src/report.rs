@@ -312,7 +312,7 @@ fn charts(rows: &[Row]) -> Vec<(&'static str, Chart)> {
         ),
         (
             "memory.svg",
-            chart("Most memory of the process", "MiB", Scale::Logarithmic, |row| {
+            chart("Most memory of the process", "MiB", Scale::Linear, |row| {
                 row.memory_bytes as f64 / f64::from(1 << 20)
             }),
         ),
