@@ -119,7 +119,8 @@ struct ProfileArgs {
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     batch: u32,
     /// Functions to show
-    #[arg(long, default_value_t = 12, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1000))]
+    #[arg(long, default_value_t = 12,
+          value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1000))]
     functions: usize,
     /// Directory for the profiler's file
     #[arg(long, value_name = "DIR", default_value = OUTPUT)]

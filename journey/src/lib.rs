@@ -7,8 +7,8 @@
 //!
 //! In reading order: [`catalog`] says what the stages are, [`stages`] has them; [`wire`] and [`common`] are
 //! what they share, [`naive`] is the parser of the first three. [`run`](mod@run) measures, [`report`] and
-//! [`plot`] tell, [`profile`] looks into one stage, [`parser_cost`] counts instructions, [`lesson`] is the frame
-//! of the examples.
+//! [`plot`] tell, [`profile`] looks into one stage, [`parser_cost`] counts instructions, [`lesson`] is the
+//! frame of the examples.
 
 pub mod catalog;
 pub mod cli;

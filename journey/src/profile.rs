@@ -1,8 +1,8 @@
 //! One stage under a profiler: where its time goes, function by function.
 //!
-//! Promises: callgrind counts instructions, so two runs under the same load agree nearly, on any machine; perf
-//! samples time, which includes the kernel where the system permits it. The file that the profiler wrote
-//! stays for its own viewers. Leaves to the caller: the load.
+//! Promises: callgrind counts instructions, so two runs under the same load nearly agree, on any machine;
+//! perf samples time, which includes the kernel where the system permits it. The file that the profiler
+//! wrote stays for its own viewers. Leaves to the caller: the load.
 
 use std::collections::HashMap;
 use std::ffi::OsString;

@@ -7,8 +7,8 @@
 //! the chapters whose names begin so.
 //!
 //! # How a chapter says what is to happen
-//! A block of `sh` is one script, run at the root of the repository; it has to exit with 0. Before it may stand,
-//! each on a line of its own:
+//! A block of `sh` is one script, run at the root of the repository; it has to exit with 0. Before it may
+//! stand, each on a line of its own:
 //! - `<!-- exit: 1 -->` the code to exit with;
 //! - `<!-- background -->` it goes on until the chapter ends, and is waited for until it listens;
 //! - `<!-- short: COMMAND -->` what the test runs instead: the same program with less to do;
@@ -16,12 +16,11 @@
 //!
 //! The next block may be `text`: what came out. Its lines have to come out in this order, with others between
 //! them only where a line `...` stands; a line that ends in `...` is a beginning. Times in seconds may
-//! differ; in `text like` every number may, and so may the width of columns and whether clients lost requests
-//! (`timeout: 12` at the end of a line); of `text such as` only the first and the last line are compared, like that.
-//! Port 8080 is exchanged for a
-//! free one. With `JOURNEY_WRITE=1` the test writes what came out into the blocks of `text like`
-//! and `text such as` that show all of it, so that figures can be taken anew on a quiet machine. Any other
-//! comment, block or order is refused, so that nothing is left out unseen.
+//! differ. In `text like` every number may, and so may the width of columns and whether clients lost requests
+//! (`timeout: 12` at the end of a line). Of `text such as` only the first and the last line are compared, in
+//! that way. Port 8080 is exchanged for a free one. With `JOURNEY_WRITE=1` the test writes what came out into
+//! the blocks of both kinds that show all of it, so that figures can be taken anew on a quiet machine. Any
+//! other comment, block or order is refused, so that nothing is left out unseen.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
