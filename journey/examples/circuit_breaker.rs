@@ -1,4 +1,4 @@
-//! Lesson 6.2: a circuit breaker, which the product does not have.
+//! Lesson 6.2: a circuit breaker that many threads ask. The product's (`log::breaker`) belongs to one thread.
 //!
 //! Whoever calls something that keeps failing waits for each failure, and keeps it from recovering. A breaker
 //! counts failures; after some it is open and refuses at once; after a while it lets one call through to see
