@@ -134,6 +134,23 @@ pub const BREAKER_FAILURES_MAX_DEFAULT: u32 = 5;
 /// Time for which it then refuses, in milliseconds.
 pub const BREAKER_RETRY_MS_DEFAULT: u64 = 1_000;
 
+/// Bytes read at once when a log is read back.
+pub const LOG_READ_BLOCK_BYTES: usize = 256 * 1024;
+
+/// Longest line that the tools of the log take for one, in bytes; a request of the default size makes none
+/// that is longer.
+pub const LOG_LINE_BYTES_MAX_DEFAULT: usize = 8 * 1024 * 1024;
+
+/// Largest window of a compressed segment, as a power of two in bytes: what every decoder must take at least
+/// (RFC 8878 section 3.1.1.1.2).
+pub const LOG_ZSTD_WINDOW_LOG_MAX: u32 = 23;
+
+/// Stretches of damage that a report of the log's tools lists; the others are counted.
+pub const LOG_DAMAGE_LISTED_MAX: usize = 1000;
+
+/// Time between two looks at a log that is followed.
+pub const LOG_FOLLOW_INTERVAL: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// Time between flushes of written data to the disk, in milliseconds.
 pub const FLUSH_INTERVAL_MS_DEFAULT: u64 = 1_000;
 
@@ -263,5 +280,6 @@ const _: () = {
     assert!(TRAILER_BYTES_MAX < BODY_BYTES_MAX_DEFAULT);
     // A body of the largest size becomes lines that are at most a few times as long; the queue takes one.
     assert!(LOG_QUEUE_BYTES_MAX_DEFAULT >= 4 * BODY_BYTES_MAX_DEFAULT);
+    assert!(LOG_LINE_BYTES_MAX_DEFAULT > BODY_BYTES_MAX_DEFAULT);
     assert!(CREDENTIAL_BYTES_MAX < HEAD_BYTES_MAX_DEFAULT);
 };

@@ -42,6 +42,8 @@ pub mod directory;
 
 pub mod breaker;
 
+pub mod reader;
+
 pub mod writer;
 
 pub mod keeper;

@@ -30,6 +30,7 @@
 
 mod decode;
 mod encode;
+pub mod stored;
 pub mod time;
 mod usual;
 mod validate;
