@@ -81,6 +81,9 @@ fn without_code(text: &str) -> String {
     prose
 }
 
+/// The commands of `metricstream log`.
+const LOG_COMMANDS: [&str; 4] = ["inspect", "verify", "repair", "tail"];
+
 /// The flags that a document names, each with the command it belongs to: `cargo NAME`, `serve` or `load`
 /// where it stands on a command line, nothing where it stands alone.
 fn flags(text: &str) -> BTreeSet<(String, String)> {
@@ -92,6 +95,9 @@ fn flags(text: &str) -> BTreeSet<(String, String)> {
             match word {
                 "cargo" => owner = format!("cargo {}", words.peek().unwrap_or(&"")),
                 "serve" | "load" | "check" | "config" | "top" => owner = word.to_owned(),
+                "log" if LOG_COMMANDS.contains(words.peek().unwrap_or(&"")) => {
+                    owner = format!("log {}", words.peek().unwrap_or(&""));
+                }
                 "curl" | "nginx" | "git" => break,
                 _ => {
                     let flag = word.split('=').next().unwrap_or_default();
@@ -186,12 +192,16 @@ fn relative_links_resolve() {
 
 #[test]
 fn flags_in_the_documents_exist() {
-    let own = help(PROGRAM, &["serve", "--help"]) + &help(PROGRAM, &["load", "--help"]);
+    let mut own = help(PROGRAM, &["serve", "--help"]) + &help(PROGRAM, &["load", "--help"]);
+    for command in LOG_COMMANDS {
+        own += &help(PROGRAM, &["log", command, "--help"]);
+    }
     for (path, least) in [
         ("README.md", 3),
         ("docs/load.md", 10),
         ("docs/configuration.md", 15),
         ("docs/monitoring.md", 3),
+        ("docs/log-tools.md", 5),
     ] {
         let flags = flags(&document(path));
         assert!(flags.len() > least, "the flags were found: {flags:?}");
@@ -199,6 +209,9 @@ fn flags_in_the_documents_exist() {
             let help = match owner.as_str() {
                 "" => own.clone(),
                 "serve" | "load" | "check" | "config" | "top" => help(PROGRAM, &[&owner, "--help"]),
+                owner if owner.starts_with("log ") => {
+                    help(PROGRAM, &["log", owner.trim_start_matches("log "), "--help"])
+                }
                 _ => help(env!("CARGO"), &[owner.trim_start_matches("cargo "), "-h"]),
             };
             assert!(

@@ -15,6 +15,7 @@ pub mod http_plan;
 pub mod json;
 pub mod json_cases;
 pub mod log;
+pub mod log_tools;
 pub mod metric;
 pub mod rate_limit;
 pub mod seeds;

@@ -19,6 +19,8 @@ pub mod watchdog;
 
 pub mod load;
 
+pub mod log;
+
 pub mod top;
 
 pub mod reference;
@@ -46,6 +48,7 @@ enum Command {
     Check(Box<check::CheckArgs>),
     Config(Box<config::ConfigArgs>),
     Load(Box<load::LoadArgs>),
+    Log(Box<log::LogArgs>),
     Top(Box<top::TopArgs>),
 
     Completions(reference::CompletionsArgs),
@@ -63,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args, matches),
         Command::Config(args) => config::run(&args, matches),
         Command::Load(args) => load::run(*args),
+        Command::Log(args) => log::run(&args),
         Command::Top(args) => top::run(&args),
 
         Command::Completions(args) => reference::completions(&args),

@@ -70,7 +70,7 @@ pub fn check(args: &SettingsArgs, matches: &ArgMatches) -> Result<Checked, Unusa
 /// # Errors
 /// Everything that is wrong, each with its place.
 pub fn load(args: &SettingsArgs, matches: &ArgMatches) -> Result<Checked, Vec<String>> {
-    let merged = merge(args, matches)?;
+    let merged = merge(args.config_file.as_deref(), Some(matches))?;
     let config = merged
         .check(thread::cores())
         .map_err(|problem| vec![problem.to_string()])?;
@@ -85,9 +85,25 @@ pub fn load(args: &SettingsArgs, matches: &ArgMatches) -> Result<Checked, Vec<St
     })
 }
 
-fn merge(args: &SettingsArgs, matches: &ArgMatches) -> Result<Merged, Vec<String>> {
+/// The data directory of the settings in the environment and the file, for commands that need only that.
+///
+/// # Errors
+/// [`Unusable`].
+pub fn data_dir(config_file: Option<&Path>) -> Result<PathBuf, Unusable> {
+    let merged = merge(config_file, None).map_err(|problems| {
+        for problem in problems {
+            say(&problem);
+        }
+        Unusable
+    })?;
+    Ok(merged.settings.data_dir)
+}
+
+fn merge(config_file: Option<&Path>, flags: Option<&ArgMatches>) -> Result<Merged, Vec<String>> {
     let from_environment = std::env::var_os(FILE_VARIABLE).filter(|path| !path.is_empty());
-    let path = args.config_file.clone().or(from_environment.map(PathBuf::from));
+    let path = config_file
+        .map(Path::to_owned)
+        .or(from_environment.map(PathBuf::from));
     let file = match path {
         Some(path) => {
             let text = read(&path)
@@ -97,7 +113,7 @@ fn merge(args: &SettingsArgs, matches: &ArgMatches) -> Result<Merged, Vec<String
         None => None,
     };
     let sources = Sources {
-        flags: Some(matches),
+        flags,
         environment: std::env::vars_os().collect(),
         file: file.as_ref().map(|(path, text)| (path.as_path(), text.as_str())),
     };
