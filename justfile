@@ -39,6 +39,18 @@ tsan:
 z3:
     python3 verification/proofs/ring_counters.py
 
+# kill -9 under load, N rounds, what was acknowledged compared with what is stored; more flags: --help
+crash-rounds rounds="20" *flags:
+    cargo run --release -p metricstream-verification --example crash_rounds -- --rounds {{rounds}} {{flags}}
+
+# a disk that fills up under load and gets space again, N rounds (takes root)
+disk-full-rounds rounds="20" *flags:
+    cargo run --release -p metricstream-verification --example crash_rounds -- --disk-full {{rounds}} {{flags}}
+
+# what each level of acknowledgement costs: a table of queued, written and synced in one run
+levels *args:
+    benches/server/levels {{args}}
+
 # every bench in full
 bench *args:
     cargo bench -p metricstream-benches {{args}}

@@ -676,26 +676,6 @@ fn an_interrupt_is_a_graceful_stop_too() {
 }
 
 #[test]
-fn what_was_acknowledged_at_written_survives_kill_9() {
-    let mut dir = TempDir::new();
-    let mut before = 0;
-    for _ in 0..5 {
-        let server = Server::start_in(dir, &["--ack-level", "written", NO_RATE_LIMIT]);
-        assert!(server.lines().len() >= before);
-        let start = server.lines().len();
-        let acknowledged = hammer(&server, 4, |server| server.signal("-KILL"));
-        before = start + acknowledged;
-        dir = server.into_dir();
-    }
-    let server = Server::start_in(dir, &[]);
-    assert!(
-        server.lines().len() >= before,
-        "{} stored, {before} acknowledged",
-        server.lines().len()
-    );
-}
-
-#[test]
 fn a_torn_last_line_is_cut_off_and_said() {
     let dir = TempDir::new();
     std::fs::create_dir(dir.path().join("data")).unwrap();
@@ -704,59 +684,6 @@ fn a_torn_last_line_is_cut_off_and_said() {
     assert_eq!(server.post(&body("next", 1)).status, 200);
     assert_eq!(server.lines().len(), 2);
     assert!(server.errors().contains("cut_bytes=6"), "{}", server.errors());
-}
-
-/// A small disk of our own, where the system lets us have one.
-fn small_disk(mib: usize) -> Option<TempDir> {
-    let dir = TempDir::new();
-    let options = format!("size={mib}m");
-    let mount = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
-        .arg(dir.path())
-        .output();
-    let mounted = mount.is_ok_and(|output| output.status.success());
-    mounted.then_some(dir)
-}
-
-#[test]
-fn a_full_disk_is_503_and_the_service_resumes_when_there_is_space() {
-    let Some(dir) = small_disk(1) else {
-        eprintln!("skipped: this user cannot mount a tmpfs");
-        return;
-    };
-    let path = dir.path().to_owned();
-    {
-        let server = Server::start_in(dir, &[NO_RATE_LIMIT]);
-        std::fs::write(path.join("ballast"), vec![0; 600_000]).unwrap();
-        let (mut stored, mut refused, mut left_alone) = (0, 0, 0);
-        while refused < 20 || left_alone == 0 {
-            let reply = server.post(&body("full", 100));
-            match reply.status {
-                200 => stored += 100,
-                503 => {
-                    let code = reply.code();
-                    assert!(
-                        ["log_failed", "log_resting"].contains(&code.as_str()),
-                        "{reply:?}"
-                    );
-                    assert_eq!(reply.field("retry-after"), Some("1"));
-                    left_alone += u32::from(code == "log_resting");
-                    refused += 1;
-                }
-                status => panic!("{status}: {reply:?}"),
-            }
-        }
-        assert_eq!(server.lines().len(), stored, "what was refused is not there");
-        std::fs::remove_file(path.join("ballast")).unwrap();
-        eventually("the service resumes", || {
-            let served = server.post(&body("full", 100)).status == 200;
-            stored += if served { 100 } else { 0 };
-            served
-        });
-        assert_eq!(server.lines().len(), stored);
-        eventually("it is said", || server.errors().contains("could not write"));
-    }
-    let _ = Command::new("umount").arg(&path).status();
 }
 
 #[test]
