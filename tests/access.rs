@@ -63,7 +63,7 @@ fn only_the_addresses_named_read_the_statistics() {
     let settings = dir.path().join("m.toml");
     fs::write(&settings, "admin_addresses = '10.0.0.0/8, 192.0.2.1'\n").unwrap();
     let server = Server::start(&["--config", settings.to_str().unwrap()]);
-    for path in ["/stats", "/metrics", "/metrics?x=1"] {
+    for path in ["/stats", "/metrics", "/metrics?x=1", "/"] {
         let reply = server.get(path);
         assert_eq!(
             (reply.status, reply.code().as_str()),

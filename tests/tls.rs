@@ -105,9 +105,8 @@ impl Secure {
         let stats: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         ["counts", "gauges"]
             .iter()
-            .flat_map(|group| stats[*group].as_array().unwrap())
-            .find(|figure| figure["name"] == name)
-            .unwrap_or_else(|| panic!("no figure {name} in {stats}"))["value"]
+            .find_map(|group| stats[*group].get(name))
+            .unwrap_or_else(|| panic!("no figure {name} in {stats}"))
             .as_u64()
             .unwrap()
     }

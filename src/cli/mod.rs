@@ -50,7 +50,6 @@ enum Command {
     Load(Box<load::LoadArgs>),
     Log(Box<log::LogArgs>),
     Top(Box<top::TopArgs>),
-
     Completions(reference::CompletionsArgs),
     Man(reference::ManArgs),
 }
