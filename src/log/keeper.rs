@@ -380,7 +380,7 @@ struct Target<'a, F>(&'a mut F);
 
 impl<F: LogFile> Write for Target<'_, F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.append(bytes)
+        uninterrupted(|| self.0.append(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -612,6 +612,24 @@ mod tests {
             }
         }
         assert!(crashes > 80, "{crashes}");
+    }
+
+    #[test]
+    fn an_unfinished_one_that_opening_could_not_remove_is_not_added_to() {
+        let disk = disk(&["one\n"]);
+        disk.put(&Path::new(PATH).join("metrics.000000000001.jsonl.zst.tmp"), b"?");
+        disk.set_plan(|request| match request {
+            Request::Remove => Fault::Error(io::ErrorKind::PermissionDenied),
+            _ => Fault::None,
+        });
+        let mut keeper = open(&disk, &zstd_settings());
+        disk.set_plan(|_| Fault::None);
+        keep(&mut keeper, 0);
+        assert_eq!(names(&disk), ["metrics.000000000001.jsonl.zst", ACTIVE_NAME]);
+        assert_eq!(
+            (lines(&disk).as_str(), keeper.kept().failures),
+            ("one\nactive\n", 0)
+        );
     }
 
     #[test]
