@@ -32,6 +32,8 @@ pub struct Seen {
     pub content_encoding: Option<Vec<u8>>,
     /// The first value of Accept.
     pub accept: Option<Vec<u8>>,
+    /// Its Metricstream-Ack.
+    pub ack: Option<Vec<u8>>,
     /// All field lines: name, value.
     pub fields: Vec<(Vec<u8>, Vec<u8>)>,
     /// The body without framing.
@@ -113,6 +115,7 @@ pub fn seen(head: &Head<'_>, body: &[u8]) -> Seen {
         content_type: head.content_type.map(<[u8]>::to_vec),
         content_encoding: head.content_encoding.map(<[u8]>::to_vec),
         accept: head.accept.map(<[u8]>::to_vec),
+        ack: head.ack.map(<[u8]>::to_vec),
         fields: head
             .fields()
             .map(|(name, value)| (name.to_vec(), value.to_vec()))

@@ -328,7 +328,7 @@ fn head(limits: &Limits, line: RequestLine, lines: &[&[u8]], refusals: &mut BTre
     let hosts = all("host");
     let mut syntax = hosts.len() > 1 || hosts.iter().any(|host| !is_host(host));
     syntax |= line.http11 && hosts.is_empty();
-    syntax |= ["content-type", "authorization"]
+    syntax |= ["content-type", "authorization", "metricstream-ack"]
         .iter()
         .any(|name| all(name).len() > 1);
     let framing = framing(
@@ -360,6 +360,7 @@ fn head(limits: &Limits, line: RequestLine, lines: &[&[u8]], refusals: &mut BTre
         content_type: all("content-type").first().cloned(),
         content_encoding: all("content-encoding").first().cloned(),
         accept: all("accept").first().cloned(),
+        ack: all("metricstream-ack").first().cloned(),
         fields: fields.clone(),
         body: Vec::new(),
     };

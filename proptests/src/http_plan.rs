@@ -300,6 +300,7 @@ fn target(u: &mut Unstructured<'_>, http11: bool) -> Result<(Vec<u8>, Seen)> {
         content_type: None,
         content_encoding: None,
         accept: None,
+        ack: None,
         fields: Vec::new(),
         body: Vec::new(),
     };
@@ -319,11 +320,12 @@ fn target(u: &mut Unstructured<'_>, http11: bool) -> Result<(Vec<u8>, Seen)> {
 }
 
 fn field(u: &mut Unstructured<'_>, seen: &mut Seen) -> Result<()> {
-    const NAMES: [&[u8]; 11] = [
+    const NAMES: [&[u8]; 12] = [
         b"Accept",
         b"Authorization",
         b"Content-Type",
         b"Content-Encoding",
+        b"Metricstream-Ack",
         b"User-Agent",
         b"X-Forwarded-For",
         b"Cookie",
@@ -346,6 +348,8 @@ fn field(u: &mut Unstructured<'_>, seen: &mut Seen) -> Result<()> {
         // A second line of these is refused.
         b"Authorization" if seen.authorization.is_some() => return Ok(()),
         b"Content-Type" if seen.content_type.is_some() => return Ok(()),
+        b"Metricstream-Ack" if seen.ack.is_some() => return Ok(()),
+        b"Metricstream-Ack" => seen.ack = Some(value.clone()),
         b"Authorization" => seen.authorization = Some(value.clone()),
         b"Content-Type" => seen.content_type = Some(value.clone()),
         _ => {}

@@ -672,6 +672,12 @@ const FIELDS: &[Case] = &[
         Bad(0, Fault::FieldRepeated),
     ),
     case(
+        "two levels asked for",
+        "9110 5.3",
+        get!("Metricstream-Ack: written\r\nmetricstream-ack: synced"),
+        Bad(0, Fault::FieldRepeated),
+    ),
+    case(
         "two Accepts",
         "9110 12.5.1",
         get!("Accept: a/b\r\nAccept: c/d"),
