@@ -26,6 +26,7 @@ const TESTS: &[(&str, usize)] = if cfg!(metricstream_loom) {
         ("budget", 1),
         ("honesty", 2),
         ("log_queue", 3),
+        ("log_segments", 2),
         ("mutex_pool", 2),
         ("rate_limit", 1),
         ("ring", 6),

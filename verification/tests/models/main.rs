@@ -21,6 +21,8 @@ mod sites;
 
 mod budget;
 mod log_queue;
+#[cfg(not(metricstream_loom))]
+mod log_segments;
 mod mutex_pool;
 mod rate_limit;
 mod ring;
