@@ -26,6 +26,7 @@ pub(super) struct Stats {
     pub(super) not_ready_because: Option<String>,
     pub(super) counts: BTreeMap<String, f64>,
     pub(super) gauges: BTreeMap<String, f64>,
+    pub(super) recent: BTreeMap<String, f64>,
     pub(super) latency: Vec<Latency>,
     /// Missing before a server measured it.
     #[serde(default)]
@@ -161,8 +162,15 @@ impl Model {
             }
             Ok(stats) => {
                 // What was before a gap is too old to compare with.
+                let is_first = self.stats.is_none() && self.problem.is_none();
                 let before = self.stats.take().filter(|_| self.problem.is_none());
-                let rate = |name: &str| rate(before.as_ref(), &stats, name);
+                let rate = |name: &str| {
+                    if is_first {
+                        // The server's own rate over the last seconds, which is all that --once will see.
+                        return stats.recent.get(&format!("{name}_per_s")).copied().map(whole);
+                    }
+                    rate(before.as_ref(), &stats, name)
+                };
                 let values = [
                     rate("requests"),
                     rate("metrics_acknowledged"),
@@ -206,7 +214,7 @@ fn push(line: &mut Line, value: Option<u64>) {
     line.push_back(value);
 }
 
-/// How fast a count rose: between two answers, or else as the server says for the last seconds.
+/// How fast a count rose between two answers.
 fn rate(before: Option<&Stats>, now: &Stats, name: &str) -> Option<u64> {
     let before = before?;
     let seconds = now.uptime_s - before.uptime_s;
@@ -234,6 +242,17 @@ mod tests {
             counts: BTreeMap::from([("requests".to_owned(), requests)]),
             ..Stats::default()
         }
+    }
+
+    #[test]
+    fn the_first_rate_is_the_servers_own() {
+        let mut model = Model::new(String::new(), Duration::from_secs(1));
+        let recent = BTreeMap::from([("requests_per_s".to_owned(), 41.6)]);
+        model.take(Ok(Stats {
+            recent,
+            ..stats(1.0, 100.0)
+        }));
+        assert_eq!(model.requests_per_s, [Some(42)]);
     }
 
     #[test]
