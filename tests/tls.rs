@@ -201,7 +201,8 @@ def connect(buffer=None):
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
     raw.settimeout(30)
     raw.connect(('127.0.0.1', port))
-    return context.wrap_socket(raw, server_hostname='127.0.0.1')
+    # An end without the goodbye of TLS is an error.
+    return context.wrap_socket(raw, server_hostname='127.0.0.1', suppress_ragged_eofs=False)
 def post(body):
     return b'POST /metrics HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n' % len(body) + body
 def body(count):
@@ -260,6 +261,45 @@ for _ in range(count):
 # Not a cut: Python raises an error when TLS does not say goodbye.
 assert s.recv(1) == b''
 assert total > 2_000_000, total
+print('ok')
+";
+    assert_eq!(server.python(&format!("{PYTHON}{program}")), "ok\n");
+}
+
+#[test]
+fn what_waits_encrypted_when_a_reply_ends_is_sent_too() {
+    let server = Secure::start(&ECDSA, &[]);
+    // How much the kernel and TLS take for a client that does not read; then replies that end about there.
+    let program = r"
+import time
+get = b'GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n'
+last = get.replace(b'Host', b'Connection: close\r\nHost')
+def stats():
+    s = connect()
+    s.sendall(b'GET /stats HTTP/1.1\r\nHost: t\r\n\r\n')
+    return json.loads(reply(s.makefile('rb'))[1])
+def page():
+    s = connect()
+    s.sendall(last)
+    return len(s.makefile('rb').read())
+size = page()
+before = stats()['counts']['sent_bytes']
+full = connect(buffer=4096)
+full.sendall(get * 1500)
+taken, now = 0, before
+# Until no more is taken than what asking takes.
+while now - taken > 65536:
+    time.sleep(0.5)
+    taken, now = now, stats()['counts']['sent_bytes']
+fits = (now - before) // size
+assert fits < 1400, (fits, size)
+full.close()
+for count in range(max(1, fits - 24), fits + 6, 2):
+    s = connect(buffer=4096)
+    s.sendall(get * (count - 1) + last)
+    time.sleep(0.15)
+    replies = s.makefile('rb').read()
+    assert replies.count(b'HTTP/1.1 200 ') == count, (count, replies.count(b'HTTP/1.1 200 '))
 print('ok')
 ";
     assert_eq!(server.python(&format!("{PYTHON}{program}")), "ok\n");
@@ -336,6 +376,15 @@ fn what_is_no_handshake_or_never_ends_is_closed_and_counted() {
             "no HTTP in clear: {rest:?}"
         );
     }
+    // After the handshake it is the idle timeout that counts, until a request begins.
+    let program = r"
+import time
+s = connect()
+time.sleep(1.2)
+s.sendall(post(body(1)))
+print(reply(s.makefile('rb'))[0])
+";
+    assert_eq!(server.python(&format!("{PYTHON}{program}")), "200\n");
     eventually("three failed handshakes", || {
         server.figure("tls_handshakes_failed") == 3
     });
