@@ -436,8 +436,8 @@ impl Config {
         at_least(
             "request-buffer-bytes-max",
             self.request_buffer_bytes_max,
-            self.head_bytes_max + self.body_bytes_max,
-            "one request of head-bytes-max and body-bytes-max must fit",
+            2 * (self.head_bytes_max + self.body_bytes_max + limits::READ_BYTES),
+            "one request of head-bytes-max and body-bytes-max must fit, in a buffer that grows by doubling",
         )
     }
 }

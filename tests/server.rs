@@ -603,22 +603,56 @@ fn memory_for_partial_requests_is_bounded() {
         "--head-bytes-max",
         "4000",
         "--request-buffer-bytes-max",
-        "65536",
+        "262144",
     ];
     let server = Server::start(&flags);
     let head = "POST /metrics HTTP/1.1\r\nHost: t\r\nContent-Length: 60000\r\n\r\n";
     let mut request = head.as_bytes().to_vec();
     request.extend([b' '; 50_000]);
-    let mut first = server.connect();
-    first.send(&request);
-    eventually("the first is held", || server.figure("request_buffer_bytes") > 0);
-    let mut second = server.connect();
-    second.send(&request);
-    let reply = second.response();
+    let mut held = Vec::new();
+    let mut refused = loop {
+        assert!(held.len() < 6, "six of them are more than the bound");
+        let before = server.figure("request_buffer_bytes");
+        let mut client = server.connect();
+        client.send(&request);
+        client
+            .stream()
+            .set_read_timeout(Some(Duration::from_millis(10)))
+            .unwrap();
+        let mut is_answered = false;
+        eventually("held or refused", || {
+            is_answered = client.stream().peek(&mut [0]).is_ok();
+            is_answered || server.figure("request_buffer_bytes") > before
+        });
+        if is_answered {
+            break client;
+        }
+        held.push(client);
+    };
+    assert!(!held.is_empty());
+    let reply = refused.response();
     assert_eq!((reply.status, reply.code().as_str()), (503, "buffers_full"));
     assert_eq!(reply.json()["error"]["setting"], "request_buffer_bytes_max");
-    drop(first);
+    drop(held);
     eventually("it is given back", || server.figure("request_buffer_bytes") == 0);
+}
+
+#[test]
+fn a_request_that_trickles_in_holds_its_own_bytes_only() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    let mut sent = 0;
+    for piece in post(&body("trickle", 1)).chunks(40) {
+        client.send(piece);
+        sent += piece.len() as u64;
+        let received = server.figure("received_bytes");
+        eventually("the piece is there", || {
+            server.figure("received_bytes") > received || server.figure("request_buffer_bytes") == 0
+        });
+        let held = server.figure("request_buffer_bytes");
+        assert!(held <= 2 * sent, "{held} bytes held of {sent} sent");
+    }
+    assert_eq!(client.response().status, 200);
 }
 
 /// Clients that send until the server is gone; answers with the metrics acknowledged to them.

@@ -131,7 +131,8 @@ fn check_relations(config: &Config) {
     let metrics = config.batch_metrics_max.min(config.body_bytes_max / 2);
     let lines = limits::TURN_LINE_BYTES + config.body_bytes_max + 128 * metrics;
     assert!(config.log_queue_bytes_max >= lines, "a turn fits the log's queue");
-    assert!(config.request_buffer_bytes_max >= config.head_bytes_max + config.body_bytes_max);
+    let request = config.head_bytes_max + config.body_bytes_max + limits::READ_BYTES;
+    assert!(config.request_buffer_bytes_max >= 2 * request);
 }
 
 fn check_refusal(flags: &[String], error: &ConfigError) {

@@ -93,6 +93,9 @@ impl Sender {
     }
 }
 
+/// From so many bytes on, the start of a request is read on in the buffer that holds it; less is cheaper moved.
+const OWN_BUFFER_BYTES: usize = limits::READ_BYTES / 4;
+
 /// A thread's whole kit for serving connections.
 #[derive(Debug)]
 pub struct Servant {
@@ -200,13 +203,15 @@ impl Servant {
     }
 
     fn read_and_serve(&mut self, connection: &mut Connection) -> Result<(), Broken> {
-        // An idle connection has no buffer of its own: it borrows the thread's.
-        let borrowed = connection.partial.is_empty();
+        // A connection has no buffer of its own to read into but for a long request: it borrows the thread's.
+        let borrowed = connection.partial.len() < OWN_BUFFER_BYTES;
         let mut input = std::mem::take(if borrowed {
             &mut self.input
         } else {
             &mut connection.partial
         });
+        input.extend_from_slice(&connection.partial);
+        connection.partial.clear();
         let result = self.serve_input(connection, &mut input);
         if borrowed {
             if result.is_ok() && !input.is_empty() {
