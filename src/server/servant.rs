@@ -549,6 +549,8 @@ impl Servant {
         // deadline.
         for _ in 0..8 {
             self.input.clear();
+            // A turn that panicked took the buffer with it; a read needs room.
+            self.input.reserve(limits::READ_BYTES);
             match connection.read(&mut self.input) {
                 Transfer::Moved(_) => {}
                 Transfer::WouldBlock => break,
