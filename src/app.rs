@@ -261,7 +261,9 @@ impl App {
     pub fn stop(self) -> StopReport {
         let Self { threads, reactor, .. } = self;
         threads.shared.stopping.request();
-        threads.shared.poller.wake();
+        if !crate::seeded!(STOP_NOT_WOKEN) {
+            threads.shared.poller.wake();
+        }
         let stopped = reactor.join().unwrap_or(Stopped { connections_cut: 0 });
         let (shared, log) = (Arc::clone(&threads.shared), Arc::clone(&threads.log));
         let connections_cut = stopped.connections_cut + threads.stop();

@@ -37,7 +37,7 @@ use hashbrown::HashTable;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::BuildHasher as _;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -85,13 +85,19 @@ pub struct ClientUse {
     pub client: ClientId,
 }
 
+/// Keyed by chance; by nothing in the simulation, so that an execution can be repeated.
+#[cfg(not(metricstream_shuttle))]
+type Hasher = std::hash::RandomState;
+#[cfg(metricstream_shuttle)]
+type Hasher = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
+
 /// The windows of all clients, behind the stripes of a mutex pool. Shared by reference.
 #[derive(Debug)]
 pub struct RateLimiter {
     requests_max: Option<NonZeroU32>,
     clients_max: usize,
     /// Keyed, so that nobody outside can pick ids that share a stripe or a bucket.
-    hasher: RandomState,
+    hasher: Hasher,
     stripes: MutexPool<Clients>,
 }
 
@@ -112,7 +118,7 @@ impl RateLimiter {
         Self {
             requests_max: limits.requests_max,
             clients_max,
-            hasher: RandomState::new(),
+            hasher: Hasher::default(),
             stripes: MutexPool::new(stripes, |index| Clients::new(share(clients_max, stripes, index))),
         }
     }
@@ -129,6 +135,7 @@ impl RateLimiter {
         let Some(requests_max) = requests_max else {
             return Decision::Allowed;
         };
+        let requests_max = requests_max.saturating_add(u32::from(crate::seeded!(RATE_LIMIT_OFF_BY_ONE)));
         let hash = self.hasher.hash_one(client);
         self.stripes
             .with(hash, |clients| clients.allow(hash, client, requests_max, now))

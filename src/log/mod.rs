@@ -383,7 +383,7 @@ impl<T: Send + 'static> Log<T> {
 fn uninterrupted<R>(mut call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
     loop {
         match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => crate::reached!(DISK_INTERRUPTED),
             result => return result,
         }
     }

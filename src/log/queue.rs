@@ -170,7 +170,7 @@ impl<T> Queue<T> {
         debug_assert!(group.is_empty(), "what is exchanged has been dealt with");
         let mut state = self.state.lock();
         if state.is_idle() {
-            state.writer_sleeps = true;
+            state.writer_sleeps = timeout.is_none() || !crate::seeded!(LOG_TIMER_FOR_WAKE);
             state = match timeout {
                 None => self
                     .work
@@ -182,6 +182,9 @@ impl<T> Queue<T> {
                 }
             };
             state.writer_sleeps = false;
+        }
+        if crate::seeded!(LOG_QUEUE_DROPPED_AT_STOP) && state.ended.is_some() {
+            return Taken::End;
         }
         if !state.group.is_empty() {
             std::mem::swap(&mut state.group, group);
@@ -221,9 +224,11 @@ impl<T> Queue<T> {
     fn refusal(&self, state: &State<T>, seen: usize) -> Option<Refusal> {
         let waiting = state.group.bytes.len();
         if state.ended.is_some() {
+            crate::reached!(LOG_CLOSED_REFUSES);
             return state.ended;
         }
         if let Door::Shut(refusal) = state.door {
+            crate::reached!(LOG_RESTS);
             return Some(refusal);
         }
         if seen > self.bytes_max {
@@ -233,15 +238,19 @@ impl<T> Queue<T> {
             });
         }
         if seen > self.bytes_max - waiting {
+            crate::reached!(LOG_FULL_OF_BYTES);
             return Some(Refusal::FullOfBytes {
                 limit: self.bytes_max,
                 waiting,
                 seen,
             });
         }
-        (state.group.batches >= self.batches_max).then_some(Refusal::FullOfBatches {
-            limit: self.batches_max,
-            waiting: state.group.batches,
+        (state.group.batches >= self.batches_max).then(|| {
+            crate::reached!(LOG_FULL_OF_BATCHES);
+            Refusal::FullOfBatches {
+                limit: self.batches_max,
+                waiting: state.group.batches,
+            }
         })
     }
 }
@@ -313,6 +322,7 @@ impl<T> Group<T> {
         match level {
             Level::Queued => return Appended::Acknowledged(token),
             Level::Written => self.written.push((position, token)),
+            Level::Synced if crate::seeded!(SYNCED_AS_WRITTEN) => self.written.push((position, token)),
             Level::Synced => self.synced.push((position, token)),
         }
         Appended::Pending(position)

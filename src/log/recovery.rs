@@ -29,7 +29,8 @@ pub struct Recovery {
 pub fn recover(file: &mut impl LogFile) -> io::Result<Recovery> {
     let len = file.size_bytes()?;
     let file_bytes = whole_lines_end(file, len)?;
-    if file_bytes < len {
+    if file_bytes < len && !crate::seeded!(TORN_LINE_KEPT) {
+        crate::reached!(TORN_LINE_CUT);
         file.truncate(file_bytes)?;
     }
     file.sync()?;

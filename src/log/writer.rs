@@ -203,7 +203,7 @@ impl<F: Filesystem> Writer<F> {
             self.report(shared);
             self.tell_breaker(&shared.queue);
         }
-        if self.unsynced_since.is_some() {
+        if self.unsynced_since.is_some() && !crate::seeded!(DRAIN_NOT_FLUSHED) {
             // A failure shows in the progress; whoever asked for the flush was told by its token.
             self.flush().ok();
         }
@@ -221,6 +221,12 @@ impl<F: Filesystem> Writer<F> {
         completion: &mut impl Completion<T>,
     ) {
         let last = group.last;
+        if crate::seeded!(ACK_BEFORE_WRITE) {
+            give_back(&mut group.written, completion, Outcome::Written);
+        }
+        if group.batches > 1 {
+            crate::reached!(GROUP_OF_MANY);
+        }
         self.rotate_before(group.bytes.len() as u64, clock.now());
         match self.write(group, clock) {
             Ok(()) => {
@@ -239,6 +245,9 @@ impl<F: Filesystem> Writer<F> {
             Err(failure) => {
                 self.breaker.failed(clock.now());
                 self.progress.records_failed += group.records;
+                if crate::seeded!(TOKENS_DROPPED_ON_FAILURE) {
+                    group.written.clear();
+                }
                 give_back(&mut group.written, completion, |_| Outcome::Failed(failure));
                 give_back(&mut group.synced, completion, |_| Outcome::Failed(failure));
             }
@@ -268,7 +277,13 @@ impl<F: Filesystem> Writer<F> {
                 self.unsynced_since = None;
                 Ok(())
             }
-            Err(error) => Err(self.poison(Failure::new(Operation::Sync, &error))),
+            Err(error) if crate::seeded!(SYNC_FAILURE_FORGOTTEN) => {
+                Err(self.failed(Failure::new(Operation::Sync, &error)))
+            }
+            Err(error) => {
+                crate::reached!(SYNC_FAILED);
+                Err(self.poison(Failure::new(Operation::Sync, &error)))
+            }
         }
     }
 
@@ -276,6 +291,7 @@ impl<F: Filesystem> Writer<F> {
     /// disk that failed.
     pub fn keep_time(&mut self, now: Instant) {
         if self.time_to_flush(now) == Some(Duration::ZERO) {
+            crate::reached!(FLUSH_BY_TIMER);
             // A failure shows in the progress and closes the queue.
             self.flush().ok();
         }
@@ -354,10 +370,12 @@ impl<F: Filesystem> Writer<F> {
         if !wanted || now < self.rotation.not_before || self.poison.is_some() {
             return;
         }
-        if self.progress.synced_bytes < length && self.flush().is_err() {
+        let unflushed = self.progress.synced_bytes < length && !crate::seeded!(SEALED_UNFLUSHED);
+        if unflushed && self.flush().is_err() {
             return;
         }
         if let Err(error) = self.seal() {
+            crate::reached!(ROTATION_FAILED);
             self.progress.rotation_failures += 1;
             self.progress.last_rotation_failure = Some(Failure::new(Operation::Rotate, &error));
             self.rotation.not_before = now.after(LOG_ROTATION_RETRY);
@@ -398,7 +416,10 @@ impl<F: Filesystem> Writer<F> {
         self.progress.rotated_bytes += self.progress.file_bytes;
         self.progress.file_bytes = 0;
         self.progress.synced_bytes = 0;
-        self.sync_names().ok();
+        crate::reached!(SEGMENT_SEALED);
+        if !crate::seeded!(NEW_SEGMENT_NOT_NAMED) {
+            self.sync_names().ok();
+        }
         Ok(())
     }
 
@@ -446,12 +467,17 @@ impl<F: Filesystem> Writer<F> {
             return Ok(());
         };
         let whole = self.progress.file_bytes;
+        if crate::seeded!(FAILED_GROUP_NOT_CUT) {
+            return Err(self.failed(Failure::new(Operation::Write, &error)));
+        }
         let cut = uninterrupted(|| active.truncate(whole));
         let failure = self.failed(Failure::new(Operation::Write, &error));
         if let Err(error) = cut {
+            crate::reached!(CUT_FAILED);
             return Err(self.poison(Failure::new(Operation::Truncate, &error)));
         }
-        if written > 0 {
+        if written > 0 && !crate::seeded!(CUT_NOT_FLUSHED) {
+            crate::reached!(FAILED_GROUP_CUT);
             self.flush()?;
         }
         Err(failure)
@@ -485,7 +511,13 @@ fn append_all(file: &mut impl LogFile, bytes: &[u8]) -> Result<(), (io::Error, u
     while written < bytes.len() {
         match uninterrupted(|| file.append(&bytes[written..])) {
             Ok(0) => return Err((io::ErrorKind::WriteZero.into(), written)),
-            Ok(count) => written += count,
+            Ok(count) if crate::seeded!(SHORT_WRITE_REPEATED) && written + count < bytes.len() => {}
+            Ok(count) => {
+                written += count;
+                if written < bytes.len() {
+                    crate::reached!(DISK_WRITE_SHORT);
+                }
+            }
             Err(error) => return Err((error, written)),
         }
     }

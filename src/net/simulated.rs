@@ -195,7 +195,7 @@ impl State {
     }
 
     fn accepts(&self) -> bool {
-        self.listener.is_some() && !self.backlog.is_empty()
+        self.listener.is_some() && !self.backlog.is_empty() && !self.crashed
     }
 
     fn is_event(&self, link: &Link) -> bool {

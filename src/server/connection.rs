@@ -133,7 +133,8 @@ impl Connection {
     /// the end of the queue. So does what TLS has read already.
     #[must_use]
     pub fn interest(&self) -> Interest {
-        if self.has_unsent() || self.backlog || self.stream.is_pending() {
+        let unsent = self.has_unsent() && !crate::seeded!(UNSENT_WAITS_FOR_READABLE);
+        if unsent || self.backlog || self.stream.is_pending() {
             Interest::Writable
         } else {
             Interest::Readable
@@ -150,7 +151,9 @@ impl Connection {
         let moved = write_all(&mut self.stream, bytes)?;
         self.unsent.clear();
         self.unsent_from = 0;
-        self.unsent.extend_from_slice(&bytes[moved..]);
+        if !crate::seeded!(UNSENT_DROPPED) {
+            self.unsent.extend_from_slice(&bytes[moved..]);
+        }
         Ok(moved)
     }
 

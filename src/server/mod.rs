@@ -152,12 +152,14 @@ impl Shared {
         if !connection.has_unsent() {
             match connection.fate {
                 Fate::Close => return drop(connection),
+                Fate::Linger if crate::seeded!(LINGER_SKIPPED) => return drop(connection),
                 Fate::KeepAlive if connection.is_idle() && self.stopping.is_requested() => {
                     return drop(connection);
                 }
                 Fate::Linger if !connection.lingering => {
                     connection.finish_sending();
                     connection.lingering = true;
+                    crate::reached!(LINGERS);
                     connection.deadline = now.after(limits::LINGER);
                 }
                 Fate::KeepAlive | Fate::Linger => {}
@@ -169,7 +171,10 @@ impl Shared {
         let (token, interest) = (connection.token(), connection.interest());
         // Not armed: the peer is gone, and dropping the connection closes it.
         #[allow(clippy::borrowed_box, reason = "the table holds boxes")]
-        let armed = |resting: &Box<Connection>| self.poller.arm(resting.socket(), token, interest).is_ok();
+        let armed = |resting: &Box<Connection>| {
+            let forgotten = crate::seeded!(PARTIAL_NOT_ARMED) && !resting.partial.is_empty();
+            forgotten || self.poller.arm(resting.socket(), token, interest).is_ok()
+        };
         drop(self.table.rest(token, connection, armed));
     }
 

@@ -93,14 +93,24 @@ impl Reactor {
         }
         let stop_timeout = self.servant.rules().timeouts.stop_timeout;
         let deadline = self.shared.clock.now().after(stop_timeout);
-        while self.shared.table.open() > 0 && self.shared.clock.now() < deadline {
+        while self.shared.table.open() > 0
+            && self.shared.clock.now() < deadline
+            && !crate::seeded!(STOP_WITHOUT_WAIT)
+        {
             self.step(ready, STOPPING_INTERVAL);
-            self.shared
-                .table
-                .take_each(|connection| connection.is_idle(), drop);
+            self.shared.table.take_each(
+                |connection| connection.is_idle() || crate::seeded!(STOP_CUTS_UNFINISHED),
+                drop,
+            );
+            if self.shared.table.open() > 0 {
+                crate::reached!(STOP_WITH_WORK);
+            }
         }
         let mut connections_cut = 0;
         self.shared.table.take_each(|_| true, |_| connections_cut += 1);
+        if connections_cut > 0 {
+            crate::reached!(CUT_AT_DEADLINE);
+        }
         Stopped { connections_cut }
     }
 
@@ -122,7 +132,7 @@ impl Reactor {
             self.next_sweep = now.after(limits::SWEEP_INTERVAL);
             self.sweep(now);
         }
-        if self.accept_after.is_some_and(|after| now >= after) {
+        if self.accept_after.is_some_and(|after| now >= after) && !crate::seeded!(ACCEPT_NEVER_RESUMED) {
             self.resume_accepting();
         }
     }
@@ -157,6 +167,7 @@ impl Reactor {
 
     fn welcome(&mut self, socket: Socket, peer: SocketAddr) {
         let Some(lease) = Table::lease(&self.shared.table) else {
+            crate::reached!(CONNECTIONS_FULL);
             self.shared.stats.connections_refused.add(1);
             if self.servant.rules().tls.is_some() {
                 // What could be said before the handshake is nothing that the client would understand.
@@ -225,7 +236,10 @@ impl Reactor {
         shared.table.take_each(
             |connection| connection.deadline <= now,
             |connection| {
-                if !connection.lingering {
+                if connection.lingering {
+                    crate::reached!(LINGER_TIMED_OUT);
+                } else {
+                    crate::reached!(CONNECTION_TIMED_OUT);
                     shared.stats.connections_timed_out.add(1);
                 }
                 if connection.is_handshaking() {

@@ -52,7 +52,7 @@ impl Form {
     pub fn of(head: &Head<'_>, stopping: bool, date: Date) -> Self {
         Self {
             version: head.version,
-            keep_alive: head.keep_alive && !stopping,
+            keep_alive: head.keep_alive && (!stopping || crate::seeded!(CLOSE_NOT_SAID_AT_STOP)),
             head_only: matches!(head.method, Method::Head),
             date,
         }

@@ -59,6 +59,7 @@ impl Sender {
     pub fn deliver(&mut self, mut connection: Box<Connection>, outcome: Outcome) {
         self.rules.refresh(&self.shared.rules);
         let now = self.shared.clock.now();
+        crate::panic_point!(PANIC_BEFORE_SENDING);
         self.count(&connection, outcome);
         self.out.clear();
         connection
@@ -70,8 +71,10 @@ impl Sender {
         match connection.send(&self.out) {
             Ok(moved) => {
                 self.shared.stats.sent_bytes.add(moved as u64);
+                crate::panic_point!(PANIC_AFTER_SENDING);
                 self.shared.rest(connection, now, &self.rules.timeouts);
             }
+            Err(Broken) if crate::seeded!(LEASE_LEAKED) => std::mem::forget(connection),
             Err(Broken) => drop(connection),
         }
         self.out.shrink_to(limits::READ_BYTES);
@@ -179,7 +182,13 @@ impl Servant {
     pub fn turn(&mut self, mut connection: Box<Connection>) {
         self.rules();
         // A turn that panicked may have left lines of a connection that is gone.
-        self.lines.clear();
+        if !crate::seeded!(LINES_KEPT_AFTER_PANIC) {
+            self.lines.clear();
+        }
+        crate::panic_point!(PANIC_IN_TURN);
+        if self.shedding {
+            crate::reached!(SHED_ON_REACTOR);
+        }
         if connection.lingering {
             return self.drop_input(connection);
         }
@@ -189,6 +198,7 @@ impl Servant {
             return;
         }
         if connection.has_unsent() {
+            crate::reached!(SENDING_RESUMED);
             match connection.resume_sending() {
                 Ok(moved) => self.shared.stats.sent_bytes.add(moved as u64),
                 Err(Broken) => return,
@@ -214,7 +224,8 @@ impl Servant {
         connection.partial.clear();
         let result = self.serve_input(connection, &mut input);
         if borrowed {
-            if result.is_ok() && !input.is_empty() {
+            if result.is_ok() && !input.is_empty() && !crate::seeded!(PARTIAL_LOST) {
+                crate::reached!(PARTIAL_KEPT);
                 connection.partial.extend_from_slice(&input);
             }
             input.clear();
@@ -340,10 +351,12 @@ impl Servant {
                 } => {
                     let early = head.and_then(|head| self.refuse_early(peer, &head, arrived));
                     if let Some((asked, refusal)) = early {
+                        crate::reached!(REFUSED_EARLY);
                         refuse_rest(connection, &asked, &refusal, date);
                         break Served::Last;
                     }
                     if send_continue {
+                        crate::reached!(CONTINUE_SENT);
                         connection.turn.interim(arrived, http::response::CONTINUE);
                     }
                     input.truncate(from + keep);
@@ -450,8 +463,10 @@ impl Servant {
             .ingest
             .run(admission, &submission, &mut self.scratch, &mut self.lines);
         if let Err(ingest::Refusal::RateLimited { .. }) = answer.result {
+            crate::reached!(RATE_LIMITED);
             self.shared.stats.refused_rate_limited.add(1);
         }
+        crate::panic_point!(PANIC_WITH_LINES);
         answer
     }
 
@@ -500,6 +515,7 @@ impl Servant {
         let Err(exhausted) = connection.reserved.resize(input.len() * 2) else {
             return Ok(());
         };
+        crate::reached!(BUFFERS_FULL);
         let (date, asked) = (self.date(), self.unreadable(now));
         refuse_rest(connection, &asked, &Refusal::BuffersFull(exhausted), date);
         input.clear();
@@ -513,6 +529,7 @@ impl Servant {
         }
         let held = connection.partial.capacity();
         if let Err(exhausted) = connection.reserved.resize(held) {
+            crate::reached!(BUFFERS_FULL);
             let (now, date) = (self.shared.clock.now(), self.date());
             let asked = self.unreadable(now);
             refuse_rest(&mut connection, &asked, &Refusal::BuffersFull(exhausted), date);
@@ -524,6 +541,7 @@ impl Servant {
         let records = u32::try_from(connection.turn.stored_metrics()).unwrap_or(u32::MAX);
         let level = connection.turn.level().unwrap_or(self.log.level());
         let appended = self.log.append_at(level, &self.lines, records, connection);
+        crate::panic_point!(PANIC_AFTER_APPENDING);
         self.lines.clear();
         self.lines.shrink_to(2 * limits::TURN_LINE_BYTES);
         match appended {
@@ -535,6 +553,7 @@ impl Servant {
 
     /// Answers a request that was not whole in time.
     pub fn time_out(&mut self, mut connection: Box<Connection>) {
+        crate::reached!(REQUEST_TIMED_OUT);
         let refusal = Refusal::TimedOut(self.rules().timeouts.request_timeout);
         let (now, date) = (self.shared.clock.now(), self.date());
         let asked = self.unreadable(now);

@@ -93,6 +93,9 @@ impl Turn {
 
     /// A success of it is promised at `level`.
     pub fn promise(&mut self, level: log::Level) {
+        if crate::seeded!(LEVEL_OF_LAST_REQUEST) {
+            self.level = None;
+        }
         self.level = self.level.max(Some(level));
     }
 
@@ -157,6 +160,10 @@ impl Turn {
         ids: &mut RequestIds,
         out: &mut Vec<u8>,
     ) {
+        if crate::seeded!(REPLIES_OUT_OF_ORDER) {
+            self.decisions
+                .sort_by_key(|decision| matches!(decision.kind, Kind::Ingested { .. }));
+        }
         let (mut ready, mut names) = (self.bytes.as_slice(), self.ids.as_slice());
         for Decision { arrived, kind } in self.decisions.drain(..) {
             let event = match kind {

@@ -82,16 +82,19 @@ impl<J: Send + 'static> ThreadPool<J> {
     /// # Errors
     /// [`Refused`] with the job, when the queue is full or the pool was drained.
     pub fn submit(&self, job: J) -> Result<(), Refused<J>> {
+        let seen_awake = crate::seeded!(POOL_WAKE_ON_OLD_COUNT) && self.shared.state.lock().idle == 0;
         let mut state = self.shared.state.lock();
         if state.stopped {
             return Err(Refused::Stopped(job));
         }
-        if state.queue.len() >= self.shared.queue_jobs_max {
+        let off_by_one = usize::from(crate::seeded!(QUEUE_BOUND_OFF_BY_ONE));
+        if state.queue.len() + off_by_one >= self.shared.queue_jobs_max {
+            crate::reached!(QUEUE_FULL);
             return Err(Refused::Full(job));
         }
         state.queue.push_back(job);
         // A busy worker looks at the queue before it sleeps; waking costs a system call.
-        let someone_sleeps = state.idle > 0;
+        let someone_sleeps = state.idle > 0 && !seen_awake;
         drop(state);
         if someone_sleeps {
             self.shared.job_or_stop.notify_one("THREAD_POOL_SUBMIT");

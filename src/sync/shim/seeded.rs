@@ -31,7 +31,7 @@ macro_rules! seeded {
 #[cfg(not(metricstream_shuttle))]
 #[macro_export]
 macro_rules! reached {
-    ($place:ident) => {};
+    ($place:ident) => {{}};
 }
 
 /// Counts that this place was reached.
@@ -47,7 +47,7 @@ macro_rules! reached {
 #[cfg(not(metricstream_shuttle))]
 #[macro_export]
 macro_rules! panic_point {
-    ($place:ident) => {};
+    ($place:ident) => {{}};
 }
 
 /// Panics here where the plan of the simulation says so.
