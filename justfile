@@ -27,6 +27,10 @@ mutation: (loom "mutation")
 shuttle *args:
     RUSTFLAGS="--cfg metricstream_shuttle" cargo test -p metricstream-verification --profile model --target-dir target-shuttle --test models {{args}}
 
+# the whole server in simulation for longer: --executions COUNT or --seconds COUNT, --replay SEED, --help
+soak *args:
+    RUSTFLAGS="--cfg metricstream_shuttle" cargo run -p metricstream-verification --profile model --target-dir target-shuttle --example soak -- {{args}}
+
 # the same models on real threads
 stress:
     cargo test -p metricstream-verification

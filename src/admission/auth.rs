@@ -279,7 +279,7 @@ fn head_of(digest: &Digest) -> [u8; 8] {
     *digest.first_chunk().expect("32 bytes have a head of 8")
 }
 
-/// A key that nobody outside knows; always the same one in the simulation, so that an execution can be repeated.
+/// A key that nobody outside knows; always the same one in the simulation, so that it can be repeated.
 fn random_key() -> Result<[u8; 32], getrandom::Error> {
     let mut key = [0; 32];
     if !cfg!(metricstream_shuttle) {

@@ -96,7 +96,7 @@ impl Sender {
     }
 }
 
-/// From so many bytes on, the start of a request is read on in the buffer that holds it; less is cheaper moved.
+/// From so many bytes on, the start of a request is read on in the buffer that holds it.
 const OWN_BUFFER_BYTES: usize = limits::READ_BYTES / 4;
 
 /// A thread's whole kit for serving connections.

@@ -7,6 +7,7 @@
 //! | [`history`] | who called what when, and whether some order of the calls explains the answers |
 //! | [`program`] | all sequences of operations up to a length, run against both |
 //! | `crash` | the real program under load, killed or without space, compared with what it acknowledged |
+//! | `simulation` | the whole server on a simulated machine, under shuttle only |
 //!
 //! PROOFS.md says what the results mean and what they do not.
 
@@ -16,3 +17,5 @@ pub mod harness;
 pub mod history;
 pub mod oracle;
 pub mod program;
+#[cfg(metricstream_shuttle)]
+pub mod simulation;

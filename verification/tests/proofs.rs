@@ -5,6 +5,10 @@
 #[path = "models/sites.rs"]
 mod sites;
 
+#[path = "../src/simulation/register.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the simulation shares it")]
+mod register;
+
 use sites::SITES;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -284,4 +288,54 @@ fn files_are_there() {
         count += 1;
     }
     assert!(count > 10);
+}
+
+/// The first arguments of every call of a macro in the source of the server.
+fn names_in_calls(macros: &[&str]) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (path, text) in sources("src") {
+        if path.ends_with("shim/seeded.rs") {
+            continue;
+        }
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let code: String = code.collect();
+        for call in macros {
+            let call = format!("{call}!(");
+            let rests = code.split(&call).skip(1);
+            found.extend(rests.map(|rest| rest.split(')').next().unwrap().trim().to_owned()));
+        }
+    }
+    found
+}
+
+/// The seeded bugs of the source, of the register, of the models and of PROOFS.md are the same.
+#[test]
+fn seeded_bugs_are_the_same_in_all_four() {
+    let registered: BTreeSet<_> = register::BUGS.iter().map(|bug| bug.name.to_owned()).collect();
+    assert!(registered.len() >= 15 && registered.len() == register::BUGS.len());
+    assert_eq!(names_in_calls(&["seeded"]), registered, "source and register");
+    let text = proofs();
+    let section = text.split("\n## Simulation\n").nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let models = fs::read_to_string(root().join("verification/tests/models/simulation.rs")).unwrap();
+    for bug in register::BUGS {
+        let test = bug.name.to_lowercase();
+        let row = section
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{}` |", bug.name)));
+        let row = row.unwrap_or_else(|| panic!("{} has no row in PROOFS.md", bug.name));
+        assert!(row.contains(&format!("`simulation::{test}`")), "{row}");
+        assert!(row.ends_with(&format!(" | {} |", bug.within)), "{row}");
+        let body = format!("fn {test}() {{\n    is_noticed(\"{}\");", bug.name);
+        assert!(models.contains(&body), "{} has no test", bug.name);
+    }
+    let rows = section.lines().filter(|line| line.contains("| `simulation::"));
+    assert_eq!(rows.count(), register::BUGS.len(), "a row for each and no more");
+}
+
+/// The places that the simulation has to reach are those marked in the source.
+#[test]
+fn places_are_the_same_in_both() {
+    let registered: BTreeSet<_> = register::PLACES.iter().map(|place| (*place).to_owned()).collect();
+    assert_eq!(names_in_calls(&["reached", "panic_point"]), registered);
 }

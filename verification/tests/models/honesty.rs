@@ -30,6 +30,7 @@ const TESTS: &[(&str, usize)] = if cfg!(metricstream_loom) {
         ("mutex_pool", 2),
         ("rate_limit", 1),
         ("ring", 6),
+        ("simulation", 35),
         ("stop", 3),
         ("thread_pool", 6),
         ("watermark", 3),

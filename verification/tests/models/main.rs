@@ -26,6 +26,8 @@ mod log_segments;
 mod mutex_pool;
 mod rate_limit;
 mod ring;
+#[cfg(metricstream_shuttle)]
+mod simulation;
 mod stop;
 mod thread_pool;
 mod watermark;
