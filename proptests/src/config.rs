@@ -1,10 +1,16 @@
-//! The settings against a second reading of the same flags.
+//! The settings against a second reading of the same flags, and against themselves written elsewhere.
 //!
 //! Promises: [`check`] takes any flags and panics exactly when a [`Config`] is out of the documented ranges,
-//! differs from what was given, or a refusal does not name the flag it is about.
+//! differs from what was given, or a refusal does not name the flag it is about; or when the same settings in
+//! the environment or in a file, or as `metricstream config` prints them, come to something else.
+//! [`check_file`] takes any text for a file.
 
+use std::ffi::OsString;
+use std::path::Path;
 use std::time::Duration;
 
+use metricstream::cli::config::toml;
+use metricstream::config::sources::{Effective, Merged, Origin, Sources, merge};
 use metricstream::config::{Config, ConfigError, Settings};
 use metricstream::limits;
 
@@ -50,6 +56,7 @@ pub fn check(flags: &[String]) -> Found {
     let Ok(settings) = Settings::from_flags(flags) else {
         return Found::NotFlags;
     };
+    check_sources(flags, &settings);
     match settings.check(4) {
         Ok(config) => {
             check_given(flags, &config);
@@ -61,6 +68,124 @@ pub fn check(flags: &[String]) -> Found {
             Found::Refused
         }
     }
+}
+
+/// The path of the file in these checks.
+const FILE: &str = "m.toml";
+
+/// The settings are the same as flags, as variables, as a file and as they are printed.
+fn check_sources(flags: &[String], settings: &Settings) {
+    let matches = Settings::command()
+        .try_get_matches_from(flags)
+        .expect("they were parsed before");
+    let from_flags = merge(&Sources {
+        flags: Some(&matches),
+        ..Sources::default()
+    });
+    let from_flags = from_flags.unwrap_or_else(|problems| panic!("{flags:?}: {problems:?}"));
+    assert_eq!(shown(&from_flags.settings), shown(settings), "{flags:?}");
+    let given: Vec<&Effective> = from_flags
+        .effective
+        .iter()
+        .filter(|setting| setting.origin == Origin::Flag)
+        .collect();
+    let text = |setting: &Effective| {
+        let value = setting.value.clone().unwrap_or_default();
+        value.into_string().expect("flags of text")
+    };
+    let file: String = given
+        .iter()
+        .map(|setting| format!("{} = {}\n", setting.entry.key, toml_string(&text(setting))))
+        .collect();
+    assert_same(&from_flags, &from_file(&file), &file);
+    check_printed(&from_flags);
+    // A variable that is empty is not set.
+    if given.iter().any(|setting| text(setting).is_empty()) {
+        return;
+    }
+    let environment: Vec<(OsString, OsString)> = given
+        .iter()
+        .map(|setting| (setting.entry.variable().into(), text(setting).into()))
+        .collect();
+    let shown = format!("{environment:?}");
+    let from_environment = merge(&Sources {
+        environment,
+        ..Sources::default()
+    });
+    assert_same(&from_flags, &from_environment, &shown);
+}
+
+/// Checks any text as a file of settings: it is refused with a place in it, or what it says survives being
+/// printed. Whether it was taken.
+///
+/// # Panics
+/// When that is not so.
+pub fn check_file(text: &str) -> bool {
+    match from_file(text) {
+        Ok(merged) => {
+            check_printed(&merged);
+            true
+        }
+        Err(problems) => {
+            assert!(!problems.is_empty());
+            for problem in problems {
+                let problem = problem.to_string();
+                let line = problem
+                    .strip_prefix(FILE)
+                    .and_then(|rest| rest.strip_prefix(':'))
+                    .and_then(|rest| rest.split(':').next())
+                    .and_then(|line| line.parse::<usize>().ok())
+                    .unwrap_or_else(|| panic!("no place in {problem:?}"));
+                assert!((1..=text.matches('\n').count() + 1).contains(&line), "{problem}");
+            }
+            false
+        }
+    }
+}
+
+/// What `metricstream config` prints of the settings gives the same ones.
+fn check_printed(merged: &Merged) {
+    let printed = toml(merged);
+    assert_same(merged, &from_file(&printed), &printed);
+}
+
+type MergedOrProblems = Result<Merged, Vec<metricstream::config::sources::Problem>>;
+
+fn from_file(text: &str) -> MergedOrProblems {
+    merge(&Sources {
+        file: Some((Path::new(FILE), text)),
+        ..Sources::default()
+    })
+}
+
+fn assert_same(expected: &Merged, found: &MergedOrProblems, source: &str) {
+    let found = found
+        .as_ref()
+        .unwrap_or_else(|problems| panic!("{source}: {problems:?}"));
+    assert_eq!(shown(&found.settings), shown(&expected.settings), "{source}");
+    let values = |merged: &Merged| -> Vec<Option<OsString>> {
+        merged
+            .effective
+            .iter()
+            .map(|setting| setting.value.clone())
+            .collect()
+    };
+    assert_eq!(values(found), values(expected), "{source}");
+}
+
+/// Every field of the settings.
+fn shown(settings: &Settings) -> String {
+    format!("{settings:?}")
+}
+
+/// A string of TOML, the plain way: every character but letters and digits as its code.
+#[must_use]
+pub fn toml_string(text: &str) -> String {
+    let character = |letter: char| match letter {
+        letter if letter.is_ascii_alphanumeric() => letter.to_string(),
+        letter => format!("\\U{:08X}", u32::from(letter)),
+    };
+    format!("\"{}\"", text.chars().map(character).collect::<String>())
 }
 
 /// The value that the last of `flags` called `name` gives.

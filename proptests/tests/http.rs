@@ -72,6 +72,34 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(config())]
+
+    /// Any query comes out as it went in, whichever form its target has, and a byte that no target has is refused
+    /// where it stands.
+    #[test]
+    fn queries_round_trip(
+        query in prop::option::of("[!-\"$-~]{0,60}"),
+        origin in prop_oneof![Just(""), Just("http://h:1"), Just("HTTPS://[::1]")],
+        bad in prop_oneof![Just(b'#'), 0u8..=0x1F, 0x7Fu8..],
+        place in 0usize..60,
+    ) {
+        let limits = Limits::default();
+        let request = |query: Option<&[u8]>| {
+            let mark = if query.is_some() { "?" } else { "" };
+            let line = format!("GET {origin}/stats{mark}").into_bytes();
+            [&line[..], query.unwrap_or_default(), b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat()
+        };
+        let stream = request(query.as_ref().map(String::as_bytes));
+        let head = head::parse(&limits, &stream).unwrap().unwrap();
+        prop_assert_eq!(head.target.path, b"/stats");
+        prop_assert_eq!(head.target.query, query.as_ref().map(String::as_bytes));
+        let mut spoilt = query.unwrap_or_default().into_bytes();
+        spoilt.insert(place.min(spoilt.len()), bad);
+        prop_assert!(head::parse(&limits, &request(Some(&spoilt))).is_err());
+    }
+}
+
 /// Bytes that look random and are the same in each run.
 fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;

@@ -73,7 +73,10 @@ fn toml_value(value: &str) -> String {
     text
 }
 
-fn toml(merged: &Merged) -> String {
+/// The settings as a file for `--config`: read back, it gives the same values. The comments say where each is
+/// from. A path that is not UTF-8 cannot stand in TOML; what it has instead of such bytes shows.
+#[must_use]
+pub fn toml(merged: &Merged) -> String {
     let mut out = String::new();
     for setting in &merged.effective {
         let key = &setting.entry.key;
@@ -81,7 +84,9 @@ fn toml(merged: &Merged) -> String {
             Some(value) => format!("{key} = {}", toml_value(&value.to_string_lossy())),
             None => format!("# {key} is not set"),
         };
-        let _ = writeln!(out, "{line:<48} # {}", setting.origin);
+        // The path of a file may hold anything; a comment ends at the first control character.
+        let origin = setting.origin.to_string().replace(char::is_control, "?");
+        let _ = writeln!(out, "{line:<48} # {origin}");
     }
     // Tables stand last: what follows one would belong to it.
     out.push_str(&alerts::to_toml(&merged.settings.alerts));
