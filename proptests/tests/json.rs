@@ -2,11 +2,15 @@
 //!
 //! `PROPTEST_CASES` sets how many cases each property tries.
 
+use std::collections::BTreeMap;
+
 use metricstream_proptests::choices::Choices;
-use metricstream_proptests::json::{NUMBERS_EDGE, NUMBERS_MALFORMED, check, generate};
+use metricstream_proptests::json::{NUMBERS_EDGE, NUMBERS_MALFORMED, check, generate, read};
 use metricstream_proptests::seeds;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
 
 /// What fails is kept as a named case, not in a file beside the test.
 fn config() -> ProptestConfig {
@@ -130,4 +134,41 @@ fn seeds_and_past_crashes_agree() {
             check(&generate(&mut Choices::new(bytes)));
         }) > 0
     );
+}
+
+/// A generator that makes only what is refused, or only what is small and accepted, would prove little.
+#[test]
+fn generated_documents_are_on_both_sides_and_reach_every_kind_of_refusal() {
+    let mut runner = TestRunner::deterministic();
+    let (mut accepted, mut bytes, mut kinds) = (0, 0, BTreeMap::new());
+    for _ in 0..20_000 {
+        let raw = vec(any::<u8>(), 0..200).new_tree(&mut runner).unwrap().current();
+        let document = generate(&mut Choices::new(&raw));
+        bytes += document.len();
+        match read(&document) {
+            Ok(_) => accepted += 1,
+            Err(error) => *kinds.entry(format!("{:?}", error.kind)).or_insert(0) += 1,
+        }
+    }
+    println!("{accepted} accepted, {bytes} bytes, refused: {kinds:?}");
+    assert!((4_000..18_000).contains(&accepted), "{accepted} accepted");
+    assert!(bytes / 20_000 >= 30, "{} bytes a document", bytes / 20_000);
+    let kinds: Vec<&str> = kinds.keys().map(String::as_str).collect();
+    let expected = [
+        "ControlCharacter",
+        "Escape",
+        "ExpectedColon",
+        "ExpectedCommaOrBrace",
+        "ExpectedCommaOrBracket",
+        "ExpectedKey",
+        "ExpectedValue",
+        "LoneSurrogate",
+        "NumberRange",
+        "NumberSyntax",
+        "TooDeep",
+        "TrailingBytes",
+        "UnexpectedEnd",
+        "Utf8",
+    ];
+    assert_eq!(kinds, expected);
 }
