@@ -2,7 +2,7 @@
 
 use arbitrary::Unstructured;
 use metricstream::http::{
-    Bound, Error, Exceeded, Exchange, Fault, Limits, Response, Status, Step, head, response,
+    Bound, Error, Exceeded, Exchange, Fault, Limits, Response, Status, Step, Version, head, response,
 };
 use metricstream_proptests::http::{End, check, drive, pieces};
 use metricstream_proptests::http_fuzz::{self, tight_limits};
@@ -410,6 +410,7 @@ proptest! {
     fn responses_read_back(
         code in 200u16..600,
         keep_alive: bool,
+        http10: bool,
         date in prop::collection::vec(any::<u8>(), 0..30),
         allow in ".{0,20}",
         retry_after_s: Option<u64>,
@@ -417,8 +418,11 @@ proptest! {
     ) {
         let response = Response {
             keep_alive,
+            version: if http10 { Version::Http10 } else { Version::Http11 },
             date: Some(&date),
+            content_type: Some("a/b"),
             allow: Some(&allow),
+            www_authenticate: Some(&allow),
             retry_after_s,
             ..Response::new(Status { code, reason: "Some Reason" })
         };
@@ -431,10 +435,20 @@ proptest! {
         let value = |name: &str| parsed.headers.iter().find(|field| field.name == name).map(|field| field.value);
         let number = |name: &str| value(name).map(|text| String::from_utf8_lossy(text).parse::<u64>().unwrap());
         prop_assert_eq!(number("Retry-After"), retry_after_s);
-        prop_assert_eq!(value("Connection").is_some(), !keep_alive);
+        let connection = match (keep_alive, http10) {
+            (false, _) => Some(&b"close"[..]),
+            (true, true) => Some(&b"keep-alive"[..]),
+            (true, false) => None,
+        };
+        prop_assert_eq!(value("Connection"), connection);
+        prop_assert_eq!(value("Content-Type"), Some(&b"a/b"[..]));
+        prop_assert_eq!(value("WWW-Authenticate"), value("Allow"));
         let length = number("Content-Length").unwrap_or(0);
         prop_assert_eq!(length > 0 || body.is_empty() || matches!(code, 204 | 304), true);
         prop_assert_eq!(out.len() as u64, end as u64 + length);
         prop_assert!(length == 0 || out.ends_with(&body));
+        let mut without_body = Vec::new();
+        response.write_without_body(body.len(), &mut without_body);
+        prop_assert_eq!(&without_body[..], &out[..end]);
     }
 }
