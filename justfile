@@ -71,6 +71,18 @@ journey *args:
 chapters:
     cargo test --workspace --test chapters -- --ignored --nocapture
 
+# mutation testing of json, http, admission and metric: cargo-mutants' mutants in one build (a file: one file's)
+mutants *args:
+    cargo run --manifest-path verification/mutants/Cargo.toml -- {{args}}
+
+# one fault after the other planted in a copy: the everyday tests must notice each
+planted-faults *names:
+    proptests/planted_faults {{names}}
+
+# line and region coverage of json and http by the property tests
+coverage *args:
+    proptests/coverage {{args}}
+
 # everything the gate runs
 ci:
     .ci/run
