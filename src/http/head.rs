@@ -851,3 +851,85 @@ fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
         .map(scan::trim)
         .filter(|member| !member.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &[u8] = b"POST /metrics?a=b HTTP/1.1\r\nHost: a:80\r\nContent-Length: 2\r\nAccept:\r\n\r\n{}";
+
+    /// Otherwise every head would take the long way, and nothing but the time would tell.
+    #[test]
+    fn usual_heads_take_the_short_way_and_it_says_what_the_long_one_does() {
+        let limits = Limits::default();
+        let end = HEAD.len() - 2;
+        let found = Found {
+            request_line: (0, 26),
+            end,
+        };
+        let long = parse_lines(&limits, HEAD, found, |at| field_line(&HEAD[at..end], at)).unwrap();
+        assert_eq!(long.bytes(), end);
+        assert_eq!(long.fields().count(), 3);
+        for bytes in [HEAD, &HEAD[..end]] {
+            assert_eq!(parse_whole(&limits, bytes), Some(long));
+            assert_eq!(parse(&limits, bytes), Ok(Some(long)));
+        }
+        let mut scan = Scan::default();
+        assert_eq!(scan.advance(&limits, HEAD).unwrap().unwrap().end, end);
+        assert_eq!(scan.searched, 0, "found in one sweep");
+        assert_eq!(parse_whole(&limits, &HEAD[..end - 1]), None);
+    }
+
+    #[test]
+    fn what_has_no_name_is_left_to_the_long_way() {
+        let limits = Limits::default();
+        for head in [
+            &b"GET / HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n"[..],
+            b"GET / HTTP/1.1\r\nHost: a\r\nb\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: a\r\n b: c\r\n\r\n",
+            b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"\r\n\r\n",
+        ] {
+            assert_eq!(parse_whole(&limits, head), None, "{}", head.escape_ascii());
+        }
+    }
+
+    /// A line that does not end within the head's bound is refused for its target only if that is too long.
+    #[test]
+    fn an_endless_line_is_refused_for_the_bound_that_it_passed() {
+        for empty_lines in ["", "\r\n"] {
+            let line = format!("{empty_lines}GET /{}", "x".repeat(100));
+            let limits = |target_bytes_max| Limits {
+                head_bytes_max: empty_lines.len() + 50,
+                target_bytes_max,
+                ..Limits::default()
+            };
+            let bound = |target_bytes_max| match parse(&limits(target_bytes_max), line.as_bytes()) {
+                Err(Error::TargetTooLong(exceeded) | Error::HeadTooLarge(exceeded)) => exceeded.bound,
+                other => panic!("{other:?}"),
+            };
+            // Of the fifty bytes four are before the target.
+            assert_eq!(bound(45), Bound::TargetBytes);
+            assert_eq!(bound(46), Bound::HeadBytes);
+        }
+        let no_space = "G".repeat(100);
+        let limits = Limits {
+            head_bytes_max: 50,
+            target_bytes_max: 0,
+            ..Limits::default()
+        };
+        let error = parse(&limits, no_space.as_bytes()).unwrap_err();
+        assert!(matches!(error, Error::HeadTooLarge(_)), "{error}");
+    }
+
+    #[test]
+    fn a_head_is_shown_without_its_secrets() {
+        let head = b"GET /a HTTP/1.1\r\nHost: a\r\nAuthorization: secret\r\n\r\n";
+        let shown = format!("{:?}", parse(&Limits::default(), head).unwrap().unwrap());
+        assert!(
+            shown.starts_with("Head { method: Get, target: Target {"),
+            "{shown}"
+        );
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+}

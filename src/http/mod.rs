@@ -289,3 +289,41 @@ impl Error {
         Self::Syntax { fault, at }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What, limit, value, setting: what an operator needs of each bound.
+    #[test]
+    fn a_refusal_names_the_bound_and_what_changes_it() {
+        for (bound, name, advice) in [
+            (
+                Bound::HeadBytes,
+                "head_bytes_max",
+                "(a setting of the same name changes it)",
+            ),
+            (Bound::TargetBytes, "target_bytes_max", "(fixed)"),
+            (Bound::Headers, "headers_max", "(fixed)"),
+            (
+                Bound::BodyBytes,
+                "body_bytes_max",
+                "(a setting of the same name changes it)",
+            ),
+            (Bound::ChunkLineBytes, "chunk_line_bytes_max", "(fixed)"),
+            (Bound::ChunkExtensionBytes, "chunk_extension_bytes_max", "(fixed)"),
+            (Bound::TrailerBytes, "trailer_bytes_max", "(fixed)"),
+        ] {
+            let exceeded = Exceeded {
+                bound,
+                limit: 5,
+                seen: 6,
+            };
+            assert_eq!(
+                exceeded.to_string(),
+                format!("{name} is limited to 5, saw 6 or more {advice}")
+            );
+            assert_eq!(bound.setting(), (advice != "(fixed)").then_some(name));
+        }
+    }
+}

@@ -288,4 +288,62 @@ mod tests {
         assert_eq!(trim(b" \t a \tb \t"), b"a \tb");
         assert_eq!(trim(b" \t"), b"");
     }
+
+    /// [`line_feeds`] byte by byte.
+    fn plain_line_feeds(bytes: &[u8]) -> Option<Vec<u16>> {
+        let mut places: Vec<u16> = Vec::new();
+        for (at, &byte) in bytes.iter().enumerate().take(usize::from(u16::MAX)) {
+            match byte {
+                b'\n' if at > 0 && bytes[at - 1] == b'\r' && places.len() < LINES_MAX => {
+                    let before = places.last().copied();
+                    let place = u16::try_from(at).ok()?;
+                    places.push(place);
+                    if before.is_some_and(|before| before + 2 == place) {
+                        return Some(places);
+                    }
+                }
+                b'\r' if bytes.get(at + 1) == Some(&b'\n') => {}
+                byte if !is_value(byte) => return None,
+                _ => {}
+            }
+        }
+        None
+    }
+
+    fn agree_on_line_feeds(bytes: &[u8]) -> bool {
+        let mut places = [0; LINES_MAX];
+        let found = line_feeds(bytes, &mut places).map(<[u16]>::to_vec);
+        assert_eq!(found, plain_line_feeds(bytes), "{}", bytes.escape_ascii());
+        found.is_some()
+    }
+
+    /// Any byte that means something at every place of heads whose lines end at every place of a block.
+    #[test]
+    fn line_ends_are_found_as_byte_by_byte() {
+        for pad in 0..2 * block::BYTES {
+            let pad = "a".repeat(pad);
+            let head = format!("GET /{pad} HTTP/1.1\r\nHost: a\r\nX:\r\nYy: \t\u{e9}\r\n\r\n\0\r\n\r\n");
+            let mut head = head.into_bytes();
+            assert!(agree_on_line_feeds(&head));
+            for at in 0..head.len() {
+                agree_on_line_feeds(&head[..at]);
+                let byte = head[at];
+                for other in [b'\r', b'\n', b'\t', b'a', 0, 0x1f, 0x7f, 0x80] {
+                    head[at] = other;
+                    agree_on_line_feeds(&head);
+                }
+                head[at] = byte;
+            }
+        }
+    }
+
+    #[test]
+    fn lines_and_bytes_are_counted_to_what_fits() {
+        let lines = |count: usize| ["X:\r\n".repeat(count - 1).as_bytes(), b"\r\n"].concat();
+        assert!(agree_on_line_feeds(&lines(LINES_MAX)));
+        assert!(!agree_on_line_feeds(&lines(LINES_MAX + 1)));
+        let long = |length: usize| ["x".repeat(length - 4).as_bytes(), b"\r\n\r\n"].concat();
+        assert!(agree_on_line_feeds(&long(usize::from(u16::MAX))));
+        assert!(!agree_on_line_feeds(&long(usize::from(u16::MAX) + 1)));
+    }
 }
