@@ -397,4 +397,82 @@ mod tests {
         }
         assert_eq!(value(&"9".repeat(400)), Err(ErrorKind::NumberRange));
     }
+
+    /// Otherwise every number would take the long way, and nothing but the time would tell.
+    #[test]
+    fn usual_numbers_take_the_short_ways() {
+        let short_ones = [
+            "0",
+            "-0",
+            "7",
+            "-7",
+            "10",
+            "42.5",
+            "0.5",
+            "-0.25",
+            "12345678",
+            "123456789",
+            "123456789012345",
+            "1234567.1234567",
+            "123456.12345678",
+            "0.00000001",
+        ];
+        let long_ones = [
+            "0.123456789",
+            "-1.1234567891",
+            "7.000000000000001",
+            "0.123456789012345",
+            "123.1234567890123",
+            "1234567.123456789",
+            "5.123456789",
+        ];
+        type Way = fn(&[u8], usize) -> Option<Number>;
+        for (numbers, way) in [
+            (&short_ones[..], short as Way),
+            (&long_ones[..], long_fraction as Way),
+        ] {
+            for text in numbers {
+                for before in [0, 1, 9, 40] {
+                    for after in ["", ",", "                    ", "}1"] {
+                        let document = format!("{}{text}{after}", "[".repeat(before));
+                        let number = way(document.as_bytes(), before).unwrap_or_else(|| panic!("{document}"));
+                        let expected = Number {
+                            raw: Span::new(before, before + text.len()),
+                            value: text.parse().unwrap(),
+                            integer: !text.contains('.'),
+                        };
+                        assert_eq!(number, expected, "{document}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_short_ways_leave_what_is_not_theirs() {
+        for text in [
+            "",
+            "-",
+            "01",
+            "00.5",
+            "1.",
+            ".5",
+            "1e5",
+            "1.5e5",
+            "1.123456789e5",
+            "01.123456789",
+            "1.1234567890123456",
+            "123456789.123456789",
+            "9007199254740993",
+            "12345678.123456789012345",
+        ] {
+            assert_eq!(short(text.as_bytes(), 0), None, "{text}");
+            assert_eq!(long_fraction(text.as_bytes(), 0), None, "{text}");
+        }
+        assert_eq!(
+            long_fraction(b"12345678.1234567", 0),
+            None,
+            "too few digits for it"
+        );
+    }
 }

@@ -216,17 +216,6 @@ impl<'a> Parser<'a> {
         Ok(key)
     }
 
-    /// KEY to VALUE from after the key's opening quote, which [`Parser::accept`] has taken.
-    ///
-    /// # Errors
-    /// [`ErrorKind::ExpectedColon`], or what is wrong in the string.
-    #[inline]
-    pub fn key_rest(&mut self) -> Result<Text, Error> {
-        let key = self.text_rest()?;
-        self.colon()?;
-        Ok(key)
-    }
-
     /// VALUE to AFTER: a string.
     ///
     /// # Errors
@@ -234,17 +223,6 @@ impl<'a> Parser<'a> {
     #[inline]
     pub fn text(&mut self) -> Result<Text, Error> {
         self.quoted(ErrorKind::ExpectedString)
-    }
-
-    /// VALUE to AFTER: a string from after its opening quote, which [`Parser::accept`] has taken.
-    ///
-    /// # Errors
-    /// What is wrong in the string.
-    #[inline]
-    pub fn text_rest(&mut self) -> Result<Text, Error> {
-        let (text, end) = string::text(self.bytes(), self.at)?;
-        self.at = end;
-        Ok(text)
     }
 
     /// VALUE to AFTER: a number.

@@ -173,4 +173,37 @@ mod tests {
             lines("{\"metrics\":[{\"name\":\"a\",\"value\":1,\"tags\":{\n}}]}").ends_with("\"tags\":{}}\n")
         );
     }
+
+    /// Otherwise every member would be copied by itself, and nothing but the time would tell.
+    #[test]
+    fn members_in_stored_order_are_one_slice() {
+        let mut scratch = Scratch::default();
+        let stored = r#""name":"cpu","value":1.5,"type":"gauge","tags":{"k":"v"}"#;
+        let mut members = |metric: &str| {
+            let body = format!("{{\"metrics\":[{metric}]}}");
+            let draft = decode(body.as_bytes(), &Limits::default(), &mut scratch).unwrap();
+            let found = as_stored(draft.document.as_bytes(), &draft.entries[0]);
+            found.map(|members| String::from_utf8(members.to_vec()).unwrap())
+        };
+        for whole in [
+            format!("{{{stored}}}"),
+            format!("{{\"timestamp\":7,{stored}}}"),
+            format!("{{{stored},\"x\":1}}"),
+        ] {
+            assert_eq!(members(&whole).as_deref(), Some(stored), "{whole}");
+        }
+        for other in [
+            r#"{"name":"cpu","value":1.5,"type":"gauge"}"#,
+            r#"{"name":"cpu","value":1.5,"tags":{"k":"v"}}"#,
+            r#"{"name":"cpu","type":"gauge","value":1.5,"tags":{"k":"v"}}"#,
+            r#"{"name": "cpu","value":1.5,"type":"gauge","tags":{"k":"v"}}"#,
+            r#"{"name":"cpu","value": 1.5,"type":"gauge","tags":{"k":"v"}}"#,
+            r#"{"name":"cpu","value":1.5, "type":"gauge","tags":{"k":"v"}}"#,
+            r#"{"name":"cpu","value":1.5,"type":"gauge", "tags":{"k":"v"}}"#,
+            r#"{"name":"cpu","value":1.5,"type":"gauge","tags":{"k": "v"}}"#,
+            r#"{"n\u0061me":"cpu","value":1.5,"type":"gauge","tags":{"k":"v"}}"#,
+        ] {
+            assert_eq!(members(other), None, "{other}");
+        }
+    }
 }

@@ -197,3 +197,69 @@ fn timestamp(bytes: &[u8], at: usize) -> Option<(Option<i64>, usize)> {
     let millis = time::whole_millis(number)?;
     Some((Some(millis), number.raw.end as usize))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Option<(usize, Entry)> {
+        // As in a batch: bytes before it and after it.
+        let document = format!("{{\"metrics\":[{text}]}}      ");
+        let mut entry = Entry::default();
+        let at = document.find('[').unwrap() + 1;
+        let after = metric(document.as_bytes(), at, &mut [0; TAGS_MAX], &mut entry)?;
+        Some((after - at, entry))
+    }
+
+    /// Otherwise every metric would take the general way, and nothing but the time would tell.
+    #[test]
+    fn the_usual_form_is_read_here() {
+        for kind in Type::ALL {
+            let kind = kind.name();
+            for text in [
+                format!(r#"{{"name":"cpu","value":1.5,"type":"{kind}","tags":{{"host":"web-1"}}}}"#),
+                format!(r#"{{"type":"{kind}","name":"c","value":-7}}"#),
+                format!(r#"{{"value":1e300,"timestamp":1767323045678,"name":"cpu","type":"{kind}"}}"#),
+            ] {
+                let (bytes, entry) = read(&text).unwrap_or_else(|| panic!("{text}"));
+                assert_eq!((bytes, entry.kind.name()), (text.len(), kind), "{text}");
+                assert_ne!(entry.kind_end, 0);
+            }
+        }
+        let text = r#"{"tags":{"host":"web-1","region":"eu","a":"","ab":"x"},"name":"cpu","value":0}"#;
+        let (bytes, entry) = read(text).unwrap();
+        assert_eq!(bytes, text.len());
+        assert_eq!((entry.tags.key_bytes, entry.tags.value_bytes), (6, 5));
+        assert_eq!((entry.tags.raw.len(), entry.tags.has_empty_key), (46, false));
+        let (_, entry) = read(r#"{"name":"c","value":0,"tags":{"":"v"}}"#).unwrap();
+        assert!(entry.tags.has_empty_key);
+        let (_, entry) = read(r#"{"name":"c","value":0,"timestamp":12}"#).unwrap();
+        assert_eq!(entry.timestamp, Some(12));
+    }
+
+    #[test]
+    fn all_else_is_left_to_the_general_way() {
+        for text in [
+            "",
+            "{}",
+            r#"{"name":"c"}"#,
+            r#"{"value":1}"#,
+            r#"{"name":"c","name":"c","value":1}"#,
+            r#"{"name":"c","value":1,"value":1}"#,
+            r#"{"name":"c","value":1,"x":1}"#,
+            r#"{"name":"c","value":1,}"#,
+            r#"{"name":"c","value":1,"tags":{}}"#,
+            r#"{"name":"c","value":1,"tags":{"a":"b",}}"#,
+            r#"{"name":"c","value":1,"tags":{"a":"b","a":"c"}}"#,
+            r#"{"name":"c","value":1,"tags":{"a" :"b"}}"#,
+            r#"{"name":"c","value":1,"type":"gaugf"}"#,
+            r#"{"name":"c","value":1,"type":"pummary"}"#,
+            r#"{"name":"c","value":1,"timestamp":1.5}"#,
+            r#"{"name":"c","value":1,"timestamp":"now"}"#,
+            r#"{"name":"c","value":1,"timestxxx":1}"#,
+            r#"{"name":"c","value":1,"timestamp":1,"timestamp":1}"#,
+        ] {
+            assert!(read(text).is_none(), "{text}");
+        }
+    }
+}
