@@ -205,6 +205,7 @@ pub const REFUSED: &[Case] = &[
     case("number_double_zero", "6", b"[00]"),
     case("number_minus_double_zero", "6", b"[-00]"),
     case("number_zero_then_digit_fraction", "6", b"[00.5]"),
+    case("number_leading_zero_long_fraction", "6", b"[01.123456789]"),
     case("number_plus", "6", b"[+1]"),
     case("number_plus_plus", "6", b"[++1234]"),
     case("number_double_minus", "6", b"[--1]"),

@@ -382,6 +382,7 @@ mod tests {
         ] {
             assert!(value(text).is_err(), "{text}");
         }
+        assert_eq!(number(b"-01 ", 0).unwrap_err().at, 2);
     }
 
     #[test]

@@ -296,6 +296,8 @@ mod tests {
         ] {
             let error = read(content).unwrap_err();
             assert_eq!((error.kind, error.at), (kind, at), "{content}");
+            let document = format!("\"{content}\"");
+            assert_eq!(skip(document.as_bytes(), 1), Err(error), "{content}");
         }
         for cut in ["\"", "\"a", "\"a\\", "\"a\\u00", "\"\\ud800\\u"] {
             let error = text(cut.as_bytes(), 1).unwrap_err();
