@@ -225,6 +225,17 @@ impl<'a> Parser<'a> {
         self.quoted(ErrorKind::ExpectedString)
     }
 
+    /// VALUE to AFTER: a string from after its opening quote, which [`Parser::accept`] has taken.
+    ///
+    /// # Errors
+    /// What is wrong in the string.
+    #[inline]
+    pub fn text_rest(&mut self) -> Result<Text, Error> {
+        let (text, end) = string::text(self.bytes(), self.at)?;
+        self.at = end;
+        Ok(text)
+    }
+
     /// VALUE to AFTER: a number.
     ///
     /// # Errors
