@@ -197,7 +197,8 @@ impl Ledger {
                 match request.fate {
                     Fate::Acknowledged => {
                         comparison.acknowledged += u64::from(lines);
-                        comparison.lost += u64::from(lines - seen);
+                        // A line that came twice has been complained of.
+                        comparison.lost += u64::from(lines.saturating_sub(seen));
                         if seen < lines {
                             comparison.note(|| format!("{} acknowledged", named()));
                         }
