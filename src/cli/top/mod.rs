@@ -1,8 +1,8 @@
 //! `metricstream top`: how a running server is, in a terminal.
 //!
 //! Promises: the terminal is as it was when the program ends, also by a signal or a panic; a server that does
-//! not answer is said and asked again. `--once` prints one frame as plain text. [`model`] is what is known,
-//! [`view`] how it looks.
+//! not answer is said and asked again. `--once` prints one frame as plain text. `model` is what is known,
+//! `view` how it looks.
 //! Leaves to the caller: nothing.
 
 mod model;
