@@ -11,10 +11,11 @@
 mod support;
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
-use metricstream_verification::crash::disk::SmallDisk;
+use metricstream_verification::crash::disk::{Ballast, SmallDisk};
 use metricstream_verification::crash::{Error, Loss, Plan, Summary, full_rounds, kill_rounds};
-use support::{PROGRAM, TempDir};
+use support::{PROGRAM, Server, TempDir};
 
 fn plan(dir: &TempDir, level: &str, loss: Loss) -> Plan {
     Plan {
@@ -80,4 +81,30 @@ fn a_full_disk_is_503_and_the_service_resumes_when_there_is_space() {
     assert!(summary.sum.refused > 0, "{summary:?}");
     let said = std::fs::read_to_string(dir.path().join("stderr")).unwrap();
     assert!(said.contains("could not write"), "{said}");
+}
+
+/// Trouble that comes just before the stop is told as well: nobody waits for the next reading.
+#[test]
+fn a_failure_just_before_the_stop_is_told() {
+    let dir = TempDir::new();
+    let disk = match SmallDisk::mount(&dir.path().join("data"), 1) {
+        Ok(disk) => disk,
+        Err(Error::Setup(why)) => {
+            eprintln!("skipped: {why}");
+            return;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    let _ballast = Ballast::fill(&disk, 0).unwrap();
+    let mut server = Server::start_in(dir, &[]);
+    // Past the first reading of the figures, which is at once.
+    std::thread::sleep(Duration::from_millis(200));
+    let response = server.post(r#"{"metrics":[{"name":"a","value":1}]}"#);
+    assert_eq!(response.status, 503);
+    server.stop();
+    let said = server.errors();
+    assert!(said.contains("could not write"), "{said}");
+    let dir = server.into_dir();
+    drop(disk);
+    drop(dir);
 }

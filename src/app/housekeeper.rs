@@ -64,6 +64,8 @@ impl Housekeeper {
         while !stop.wait_timeout(limits::COLLECT_INTERVAL) {
             self.step(shared.clock.now(), shared, log);
         }
+        // What went wrong since the last reading is told too.
+        self.told.tell_of_failures(&log.status());
         if let Some(webhook) = &self.webhook {
             webhook.stop();
         }
@@ -194,7 +196,15 @@ impl Told {
     fn tell_of_log(&mut self, log: &Log) {
         let status = log.status();
         self.log.tell(&status);
-        let log::Status {
+        if !self.tell_of_failures(&status) && self.failing && !self.poisoned {
+            tracing::info!("no failure of the log for a second");
+            self.failing = false;
+        }
+    }
+
+    /// Whether there were failures since it was last asked.
+    fn tell_of_failures(&mut self, status: &log::Status) -> bool {
+        let &log::Status {
             progress, refusing, ..
         } = status;
         if let Some(log::Refusal::Poisoned(failure)) = refusing
@@ -202,7 +212,8 @@ impl Told {
         {
             tracing::error!(%failure, "the log is closed; every request is refused until a restart");
         }
-        if progress.failures != self.failures {
+        let failed = progress.failures != self.failures;
+        if failed {
             let (failures, failure) = (
                 progress.failures,
                 progress.last_failure.map(tracing::field::display),
@@ -213,10 +224,8 @@ impl Told {
                 "the log could not write; requests are refused with 503"
             );
             (self.failures, self.failing) = (failures, true);
-        } else if self.failing && !self.poisoned {
-            tracing::info!("no failure of the log for a second");
-            self.failing = false;
         }
+        failed
     }
 
     /// Refusals, by reason: the first at once, then how many. A 503 is the server's trouble; the others are
