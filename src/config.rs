@@ -363,14 +363,14 @@ impl Settings {
                 64 * 1024..=64 * GIB,
             )?,
             log_queue_batches_max: within("log-queue-batches-max", self.log_queue_batches_max, 1..=1 << 24)?,
-            segment_bytes_max: bytes(
-                "segment-bytes-max",
-                self.segment_bytes_max,
-                limits::SEGMENT_BYTES_MIN,
-            )?,
+            segment_bytes_max: segment_bytes(self.segment_bytes_max)?,
             segment_age_ms_max: age("segment-age-ms-max", self.segment_age_ms_max)?,
             segment_compression: self.segment_compression,
-            retention_bytes_max: bytes("retention-bytes-max", self.retention_bytes_max, 1)?,
+            retention_bytes_max: number(
+                "retention-bytes-max",
+                self.retention_bytes_max,
+                0..=limits::SEGMENT_BYTES_MAX,
+            )?,
             retention_age_ms_max: age("retention-age-ms-max", self.retention_age_ms_max)?,
             breaker_failures_max: self.breaker_failures_max,
             breaker_retry_ms: millis("breaker-retry-ms", self.breaker_retry_ms, 1)?,
@@ -453,11 +453,15 @@ fn all_rules(ready_made: Switch, of_file: Vec<Rule>) -> Vec<Rule> {
     all
 }
 
-/// No bound, or one of at least `least`.
-fn bytes(setting: &'static str, seen: u64, least: u64) -> Result<u64, ConfigError> {
+/// No bound, or one.
+fn segment_bytes(seen: u64) -> Result<u64, ConfigError> {
     match seen {
         0 => Ok(0),
-        _ => number(setting, seen, least..=limits::SEGMENT_BYTES_MAX),
+        _ => number(
+            "segment-bytes-max",
+            seen,
+            limits::SEGMENT_BYTES_MIN..=limits::SEGMENT_BYTES_MAX,
+        ),
     }
 }
 

@@ -50,12 +50,13 @@ fn good_value(entry: &Entry) -> BoxedStrategy<String> {
             .prop_map(str::to_owned)
             .boxed(),
         // Free text, a number's and a flag's too.
-        "data_dir" | "tokens_file" | "log_filter" => prop_oneof![
+        "data_dir" | "tokens_file" | "tls_certificate_file" | "tls_key_file" | "log_filter" => prop_oneof![
             any::<String>().prop_filter("not empty", |text| !text.is_empty()),
             any::<i32>().prop_map(|number| number.to_string()),
             "[-+=#\"'\\\\\\[\\] \\x00-\\x1f\\x7f]{1,8}",
         ]
         .boxed(),
+        "admin_addresses" => Just("10.0.0.0/8,::1".to_owned()).boxed(),
         "alert_webhook_url" => Just("http://[::1]:9/a?b".to_owned()).boxed(),
         _ => Just(
             entry
