@@ -18,25 +18,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
-use support::{PROGRAM, Server, TempDir, body, eventually, post};
+use support::{PROGRAM, Server, TempDir, body, eventually, post, tool};
 
 const NO_RATE_LIMIT: &str = "--client-requests-per-second-max=0";
-
-/// Where a tool is, or why the test is skipped.
-fn tool(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let system = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
-    let found = std::env::split_paths(&path)
-        .chain(system)
-        .map(|directory| directory.join(name));
-    let found = found.into_iter().find(|file| file.is_file());
-    if found.is_none() {
-        let in_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
-        assert!(!in_ci, "{name} is not installed, and CI=true");
-        eprintln!("skipped: {name} is not installed");
-    }
-    found
-}
 
 fn run(command: &mut Command) -> String {
     let output = command.output().unwrap();

@@ -18,24 +18,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use support::{PROGRAM, Server, TempDir, body, eventually};
+use support::{PROGRAM, Server, TempDir, body, eventually, tool};
 
 const NO_RATE_LIMIT: &str = "--client-requests-per-second-max=0";
-
-fn tool(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let system = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
-    let found = std::env::split_paths(&path)
-        .chain(system)
-        .map(|directory| directory.join(name))
-        .find(|file| file.is_file());
-    if found.is_none() {
-        let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
-        assert!(!in_ci, "{name} is not installed, and CI=true");
-        eprintln!("skipped: {name} is not installed");
-    }
-    found
-}
 
 /// A file of `deploy/` with each of `replaced` put in place of what it stands for, which must be there.
 fn deployed(name: &str, replaced: &[(&str, &str)]) -> String {

@@ -24,6 +24,22 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_metricstream");
 
+/// Where a program is, or nothing: then the test says that it is skipped, and with `CI=true` fails.
+pub fn tool(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
+    let found = std::env::split_paths(&path)
+        .chain(system)
+        .map(|directory| directory.join(name))
+        .find(|file| file.is_file());
+    if found.is_none() {
+        let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
+        assert!(!in_ci, "{name} is not installed, and CI=true");
+        eprintln!("skipped: {name} is not installed");
+    }
+    found
+}
+
 /// A directory of this test's own, removed when dropped.
 #[derive(Debug)]
 pub struct TempDir(PathBuf);
