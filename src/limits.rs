@@ -209,6 +209,10 @@ pub const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(1
 /// What `Retry-After` says when the server is overloaded or draining, in seconds.
 pub const OVERLOAD_RETRY_AFTER_S: u64 = 1;
 
+/// A connection whose request was refused because the workers' queue was full is left unread for this long,
+/// unless the workers run out of work first.
+pub const OVERLOAD_PAUSE: std::time::Duration = std::time::Duration::from_secs(OVERLOAD_RETRY_AFTER_S);
+
 /// Time between two collections of the request events.
 pub const COLLECT_INTERVAL: std::time::Duration = std::time::Duration::from_millis(25);
 

@@ -10,8 +10,9 @@
 mod support;
 
 use std::io::Write as _;
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -577,6 +578,45 @@ fn a_full_queue_of_jobs_answers_503_and_counts_it() {
     assert!(served > 0 && refused > 0, "{served} served, {refused} refused");
     assert_eq!(server.figure("refused_queue_full"), refused as u64);
     assert_eq!(server.lines().len(), served * 200);
+}
+
+/// Keeps a worker busy: sends on without waiting for a reply, until `ended`.
+fn flood(address: SocketAddr, ended: &AtomicBool) {
+    let client = Client::connect(address);
+    let (mut sending, mut receiving) = (client.stream(), client.stream());
+    thread::scope(|scope| {
+        scope.spawn(move || std::io::copy(&mut receiving, &mut std::io::sink()));
+        let request = post(&body("flood", 200));
+        while !ended.load(Ordering::Relaxed) {
+            sending.write_all(&request).unwrap();
+        }
+        sending.shutdown(Shutdown::Both).unwrap();
+    });
+}
+
+#[test]
+fn who_was_refused_for_want_of_a_worker_is_read_again() {
+    let server = Server::start(&["--workers", "1", "--queue-jobs-max", "1", NO_RATE_LIMIT]);
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| flood(server.address, &ended));
+        }
+        let mut refused_times = 0;
+        let mut client = server.connect();
+        eventually("refused and read again", || {
+            client.send(&post(&body("one", 1)));
+            refused_times += u32::from(client.response().status == 503);
+            refused_times > 2
+        });
+        let mut watcher = server.connect();
+        eventually("paused connections are told of", || {
+            watcher.send(b"GET /stats HTTP/1.1\r\nHost: t\r\n\r\n");
+            watcher.response().json()["gauges"]["connections_paused"].as_u64() > Some(0)
+        });
+        ended.store(true, Ordering::Relaxed);
+    });
+    eventually("none is left alone", || server.figure("connections_paused") == 0);
 }
 
 #[test]

@@ -114,6 +114,10 @@ pub const GAUGES: &[Figure] = &[
     figure("ready", "1 when the server takes metrics, 0 when not."),
     figure("uptime_s", "Time since the start of the server."),
     figure("connections_open", "Connections open."),
+    figure(
+        "connections_paused",
+        "Connections left unread after a refusal for overload.",
+    ),
     figure("connections_max", "Connections that may be open."),
     figure("connections_ratio", "Share of connections_max in use."),
     figure("queue_jobs", "Connections that wait for a worker."),

@@ -46,6 +46,8 @@ pub struct Connection {
     pub lingering: bool,
     /// When the first byte of the request in `partial` came, or a connection whose TLS handshake is not done.
     pub request_began: Option<Instant>,
+    /// Not to be read before then, unless the workers run out of work.
+    pub paused_until: Option<Instant>,
     /// When to give up on the client.
     pub deadline: Instant,
     unsent: Vec<u8>,
@@ -68,6 +70,7 @@ impl Connection {
             backlog: false,
             lingering: false,
             request_began: None,
+            paused_until: None,
             deadline: Instant::ZERO,
             unsent: Vec::new(),
             unsent_from: 0,

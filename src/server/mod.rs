@@ -21,6 +21,7 @@ pub mod budget;
 pub mod connection;
 pub mod date;
 pub mod pages;
+pub mod pauses;
 pub mod reactor;
 pub mod reply;
 pub mod request_id;
@@ -40,7 +41,7 @@ use crate::log::breaker::BreakerState;
 use crate::monitor::figures::{FigureId, Reading};
 use crate::monitor::watch::Watch;
 use crate::monitor::{Monitor, Summary};
-use crate::net::Poller;
+use crate::net::{Poller, Token};
 use crate::stats::{Counter, Stats};
 use crate::sync::shim::{Arc, Mutex};
 use crate::sync::stop::Stop;
@@ -48,6 +49,7 @@ use crate::sync::stop::Stop;
 use self::budget::Budget;
 use self::connection::{Connection, Fate};
 use self::pages::{Figures, Group};
+use self::pauses::Pauses;
 use self::reactor::Workers;
 use self::rules::{Latest, Rules, Timeouts};
 use self::servant::Log;
@@ -81,6 +83,8 @@ pub struct Shared {
     pub poller: Poller,
     /// The connections at rest.
     pub table: Arc<Table<Box<Connection>>>,
+    /// Which of them are not read for now.
+    pub pauses: Pauses,
     /// Memory for partly received requests.
     pub buffers: Arc<Budget>,
     /// The data path.
@@ -133,6 +137,7 @@ impl Shared {
             started: clock.now(),
             poller,
             table: Arc::new(Table::new(bounds.connections_max, Arc::clone(&stats))),
+            pauses: Pauses::default(),
             buffers: Arc::new(Budget::new(bounds.request_buffer_bytes_max)),
             ingest,
             stats,
@@ -169,6 +174,13 @@ impl Shared {
             connection.deadline = deadline(&connection, now, timeouts);
         }
         let (token, interest) = (connection.token(), connection.interest());
+        if let Some(until) = self.pause(&mut connection, now) {
+            crate::reached!(CONNECTION_PAUSED);
+            if self.table.rest(token, connection, |_| true).is_err() {
+                unreachable!("arming is not tried");
+            }
+            return self.pauses.enter(token, until);
+        }
         // Not armed: the peer is gone, and dropping the connection closes it.
         #[allow(clippy::borrowed_box, reason = "the table holds boxes")]
         let armed = |resting: &Box<Connection>| {
@@ -176,6 +188,33 @@ impl Shared {
             forgotten || self.poller.arm(resting.socket(), token, interest).is_ok()
         };
         drop(self.table.rest(token, connection, armed));
+    }
+
+    /// Until when `connection` is not to be read, if it is not. Nothing that it waits for counts meanwhile.
+    fn pause(&self, connection: &mut Connection, now: Instant) -> Option<Instant> {
+        let until = connection.paused_until?;
+        let goes_on = connection.fate == Fate::KeepAlive && !connection.has_unsent();
+        if !goes_on || self.stopping.is_requested() {
+            connection.paused_until = None;
+            return None;
+        }
+        let pause = until.since(now);
+        connection.request_began = connection.request_began.map(|began| began.after(pause));
+        connection.deadline = connection.deadline.after(pause);
+        Some(until)
+    }
+
+    /// Ends the pause of the connection in the slot of `token`, if it is there.
+    pub fn end_pause(&self, token: Token) {
+        let gone = self.table.visit(token, |connection| {
+            // The slot may have a new connection by now, which is nobody's business here.
+            connection.paused_until.take().is_none()
+                || self
+                    .poller
+                    .arm(connection.socket(), token, connection.interest())
+                    .is_ok()
+        });
+        drop(gone);
     }
 
     /// What the statistics show.
@@ -287,6 +326,7 @@ impl Shared {
         reading.set_gauge("uptime_s", now.since(self.started).as_secs_f64());
         for (name, value) in [
             ("connections_open", self.table.open()),
+            ("connections_paused", self.pauses.len()),
             ("connections_max", bounds.connections_max),
             ("queue_jobs_max", bounds.queue_jobs_max),
             ("request_buffer_bytes", self.buffers.used()),

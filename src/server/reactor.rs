@@ -93,6 +93,7 @@ impl Reactor {
         }
         let stop_timeout = self.servant.rules().timeouts.stop_timeout;
         let deadline = self.shared.clock.now().after(stop_timeout);
+        self.end_pauses(self.shared.clock.now());
         while self.shared.table.open() > 0
             && self.shared.clock.now() < deadline
             && !crate::seeded!(STOP_WITHOUT_WAIT)
@@ -128,6 +129,7 @@ impl Reactor {
             }
         }
         let now = self.shared.clock.now();
+        self.end_pauses(now);
         if now >= self.next_sweep {
             self.next_sweep = now.after(limits::SWEEP_INTERVAL);
             self.sweep(now);
@@ -144,6 +146,28 @@ impl Reactor {
             Err(Refused::Full(connection) | Refused::Stopped(connection)) => {
                 contain(&self.shared, || self.servant.turn(connection));
             }
+        }
+    }
+
+    /// Has those read again whose pause is over; when the workers have nothing to do, so many of the others, too,
+    /// as give them work.
+    fn end_pauses(&mut self, now: Instant) {
+        let Self { shared, workers, .. } = self;
+        if shared.pauses.is_empty() {
+            return;
+        }
+        let early_max = if shared.stopping.is_requested() {
+            usize::MAX
+        } else if workers.is_idle() {
+            workers.queue_jobs_max().div_ceil(2)
+        } else {
+            0
+        };
+        let early = shared.pauses.end(now, early_max, |token| shared.end_pause(token));
+        if early > 0 {
+            crate::reached!(PAUSE_ENDED_EARLY);
+            // Those who came back may have nothing to say: look again.
+            shared.poller.wake();
         }
     }
 

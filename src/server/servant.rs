@@ -62,6 +62,9 @@ impl Sender {
         crate::panic_point!(PANIC_BEFORE_SENDING);
         self.count(&connection, outcome);
         self.out.clear();
+        if connection.turn.is_shed() {
+            connection.paused_until = Some(now.after(limits::OVERLOAD_PAUSE));
+        }
         connection
             .turn
             .settle(outcome, now, &mut self.recorder, &mut self.ids, &mut self.out);
@@ -413,6 +416,7 @@ impl Servant {
                 let limit = self.shared.bounds.queue_jobs_max;
                 let asked = self.asked(head, Endpoint::Ingest, None, arrived);
                 refuse(turn, &asked, &Refusal::QueueFull { limit }, form);
+                turn.shed();
             }
             Route::Ingest(level) => match self.ingest(peer, head, body, arrived) {
                 Answer {
@@ -586,6 +590,10 @@ impl Worker for Servant {
 
     fn run(&mut self, connection: Box<Connection>) {
         self.turn(connection);
+    }
+
+    fn idle(&mut self) {
+        self.shared.pauses.wake_if_any(&self.shared.poller);
     }
 }
 

@@ -83,6 +83,11 @@ impl<C> Table<C> {
         self.slot(token).lock().take()
     }
 
+    /// Calls `keep` on the connection at rest under `token`, if there is one, and takes it when the answer is no.
+    pub fn visit(&self, token: Token, keep: impl FnOnce(&mut C) -> bool) -> Option<C> {
+        self.slot(token).lock().take_if(|connection| !keep(connection))
+    }
+
     /// Takes every connection at rest that `wanted` points out, and hands it to `taken` outside the lock.
     pub fn take_each(&self, mut wanted: impl FnMut(&C) -> bool, mut taken: impl FnMut(C)) {
         for slot in &self.slots {
@@ -145,6 +150,21 @@ mod tests {
         assert_eq!(table.take(lease.token()), Some("c"));
         assert_eq!(table.take(lease.token()), None);
         assert_eq!(table.rest(lease.token(), "c", |_| false), Err("c"));
+        assert_eq!(table.take(lease.token()), None);
+    }
+
+    #[test]
+    fn a_visited_connection_stays_or_goes() {
+        let table = table(1);
+        let lease = Table::lease(&table).expect("a slot");
+        assert_eq!(table.visit(lease.token(), |_| unreachable!()), None);
+        table.rest(lease.token(), "c", |_| true).expect("armed");
+        let renamed = table.visit(lease.token(), |connection| {
+            *connection = "d";
+            true
+        });
+        assert_eq!(renamed, None, "it stays");
+        assert_eq!(table.visit(lease.token(), |_| false), Some("d"));
         assert_eq!(table.take(lease.token()), None);
     }
 

@@ -36,6 +36,7 @@ pub struct Turn {
     stored_metrics: u64,
     stored_requests: u64,
     level: Option<log::Level>,
+    shed: bool,
 }
 
 #[derive(Debug)]
@@ -97,6 +98,17 @@ impl Turn {
             self.level = None;
         }
         self.level = self.level.max(Some(level));
+    }
+
+    /// A request of it was refused for want of a worker.
+    pub fn shed(&mut self) {
+        self.shed = true;
+    }
+
+    /// Whether one was.
+    #[must_use]
+    pub fn is_shed(&self) -> bool {
+        self.shed
     }
 
     /// A reply to `client` that is true already, written by `write`, which answers with what it says.
@@ -213,6 +225,7 @@ impl Turn {
         self.stored_metrics = 0;
         self.stored_requests = 0;
         self.level = None;
+        self.shed = false;
     }
 }
 
@@ -378,8 +391,9 @@ mod tests {
     fn a_settled_turn_can_be_used_again() {
         let mut turn = turn();
         turn.promise(log::Level::Synced);
+        turn.shed();
         settle(&mut turn, Outcome::Stored);
-        assert_eq!(turn.level(), None);
+        assert_eq!((turn.level(), turn.is_shed()), (None, false));
         turn.ingested(Instant::ZERO, 1, form(), None, None);
         assert_eq!(settle(&mut turn, Outcome::Stored).0, [200]);
     }

@@ -25,6 +25,11 @@ pub trait Worker: Send + 'static {
 
     /// Does one job.
     fn run(&mut self, job: Self::Job);
+
+    /// The queue is empty and the thread is about to wait for a job (THREAD_POOL-IDLE). Called with the pool's
+    /// lock held, so that whoever looks at the queue after what this does finds it as it was: it is to be brief,
+    /// and not to call the pool nor to panic.
+    fn idle(&mut self) {}
 }
 
 /// A bounded queue and the threads that empty it. Dropping it drains it.
@@ -108,6 +113,13 @@ impl<J: Send + 'static> ThreadPool<J> {
         self.shared.state.lock().queue.len()
     }
 
+    /// Whether no job waits and a worker waits for one.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let state = self.shared.state.lock();
+        state.queue.is_empty() && state.idle > 0
+    }
+
     /// How many jobs wait at most.
     #[must_use]
     pub fn queue_jobs_max(&self) -> usize {
@@ -158,7 +170,7 @@ struct State<J> {
 impl<J> Shared<J> {
     /// One thread's life: until the pool is stopped and the queue is empty.
     fn work<W: Worker<Job = J>>(&self, mut worker: W) {
-        while let Some(job) = self.next_job() {
+        while let Some(job) = self.next_job(|| worker.idle()) {
             // Outside the lock: a panic finds nothing of the pool half changed.
             if !panic::contain(|| worker.run(job)) {
                 self.state.lock().panics += 1;
@@ -167,11 +179,12 @@ impl<J> Shared<J> {
     }
 
     /// Waits for a job; `None` when the pool is stopped and the queue is empty.
-    fn next_job(&self) -> Option<J> {
+    fn next_job(&self, idle: impl FnOnce()) -> Option<J> {
         let mut state = self.state.lock();
         if let Some(job) = state.queue.pop_front() {
             return Some(job);
         }
+        idle();
         state.idle += 1;
         let mut state = self.job_or_stop.wait_while("THREAD_POOL_IDLE", state, |state| {
             state.queue.is_empty() && !state.stopped
@@ -243,7 +256,7 @@ mod tests {
             let done = Arc::clone(&done);
             pool.submit(Box::new(move || done.lock().push(n))).unwrap();
         }
-        assert_eq!(pool.queue_depth(), 2);
+        assert_eq!((pool.queue_depth(), pool.is_idle()), (2, false));
         assert!(matches!(pool.submit(Box::new(|| ())), Err(Refused::Full(_))));
         release.request();
         pool.drain();
@@ -262,7 +275,7 @@ mod tests {
         pool.submit(Box::new(move || later.request())).unwrap();
         pool.drain();
         assert!(done.is_requested());
-        assert_eq!(pool.panics(), 1);
+        assert_eq!((pool.panics(), pool.is_idle()), (1, false));
     }
 
     #[test]

@@ -18,7 +18,7 @@ const TESTS: &[(&str, usize)] = if cfg!(metricstream_loom) {
         ("rate_limit", 1),
         ("ring", 6),
         ("stop", 3),
-        ("thread_pool", 5),
+        ("thread_pool", 6),
         ("watermark", 3),
     ]
 } else {
@@ -30,9 +30,9 @@ const TESTS: &[(&str, usize)] = if cfg!(metricstream_loom) {
         ("mutex_pool", 2),
         ("rate_limit", 1),
         ("ring", 6),
-        ("simulation", 35),
+        ("simulation", 36),
         ("stop", 3),
-        ("thread_pool", 6),
+        ("thread_pool", 7),
         ("watermark", 3),
     ]
 };

@@ -126,6 +126,11 @@ fn partial_not_armed() {
 }
 
 #[test]
+fn pause_not_woken() {
+    is_noticed("PAUSE_NOT_WOKEN");
+}
+
+#[test]
 fn pool_wake_on_old_count() {
     is_noticed("POOL_WAKE_ON_OLD_COUNT");
 }

@@ -286,6 +286,40 @@ fn a_job_is_run_without_a_drain() {
     assert!(report.executions > 1);
 }
 
+/// Notes what it ran, and between two notes of being idle nothing else.
+struct Idling(Arc<Mutex<Vec<&'static str>>>);
+
+impl Worker for Idling {
+    type Job = Arc<Stop>;
+
+    fn run(&mut self, job: Arc<Stop>) {
+        self.0.lock().unwrap().push("ran");
+        job.request();
+    }
+
+    fn idle(&mut self) {
+        self.0.lock().unwrap().push("idle");
+    }
+}
+
+/// THREAD_POOL-IDLE: a worker says that it has nothing to do, after its last job at the latest and before it
+/// waits; so whoever waits for that hears of it.
+#[test]
+fn a_worker_without_a_job_says_so() {
+    let report = explore(Bounds::SCENARIO, || {
+        let notes = Arc::new(Mutex::new(Vec::new()));
+        let pool = ThreadPool::start("worker", vec![Idling(Arc::clone(&notes))], 1).unwrap();
+        let told = Arc::new(Stop::new());
+        assert!(pool.submit(Arc::clone(&told)).is_ok());
+        told.wait();
+        pool.drain();
+        notes.lock().unwrap().clone()
+    });
+    let outcomes: Vec<_> = report.outcomes.into_iter().collect();
+    let expected = [vec!["idle", "ran", "idle"], vec!["ran", "idle"]];
+    assert_eq!(outcomes, expected, "[THREAD_POOL-IDLE]");
+}
+
 /// Panics on job zero.
 struct Fragile(Arc<Mutex<Vec<u8>>>);
 
