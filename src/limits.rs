@@ -209,9 +209,18 @@ pub const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(1
 /// What `Retry-After` says when the server is overloaded or draining, in seconds.
 pub const OVERLOAD_RETRY_AFTER_S: u64 = 1;
 
-/// A connection whose request was refused because the workers' queue was full is left unread for this long,
-/// unless the workers run out of work first.
-pub const OVERLOAD_PAUSE: std::time::Duration = std::time::Duration::from_secs(OVERLOAD_RETRY_AFTER_S);
+/// Longest `Retry-After` of a request that was refused because the workers' queue was full, in seconds.
+pub const OVERLOAD_RETRY_AFTER_S_MAX: u64 = 10;
+
+/// Those refused because the workers' queue was full come back one for each so many connections that a worker
+/// took: refusing and coming back cost the server this share of its work at most.
+pub const OVERLOAD_TAKEN_A_RETURN: u32 = 8;
+
+/// And no slower than so many a second.
+pub const OVERLOAD_RETURNS_PER_S_MIN: u64 = 16;
+
+/// So many a second as long as it is not known what the workers can do.
+pub const OVERLOAD_RETURNS_PER_S_DEFAULT: u64 = 256;
 
 /// Time between two collections of the request events.
 pub const COLLECT_INTERVAL: std::time::Duration = std::time::Duration::from_millis(25);

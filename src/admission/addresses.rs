@@ -144,6 +144,8 @@ mod tests {
             refusal("10.1.2.3/8"),
             "10.1.2.3/8 has bits beyond its length; the network is 10.0.0.0/8"
         );
+        let most = vec!["::1"; ADDRESSES_MAX].join(",");
+        assert!(most.parse::<AddressList>().is_ok());
         let many = vec!["::1"; ADDRESSES_MAX + 1].join(",");
         assert_eq!(
             refusal(&many),

@@ -576,6 +576,15 @@ mod tests {
         );
         assert!(!shown.contains("hunter2"), "{shown}");
         assert!(shown.contains("credential-"), "{shown}");
+        assert!(shown.contains("Authenticator"), "{shown}");
+        assert_eq!(format!("{:?}", Secret(Box::new([90]))), "(hidden)");
+    }
+
+    #[test]
+    fn keys_are_random() {
+        let [first, second] = [random_key().unwrap(), random_key().unwrap()];
+        assert_ne!(first, second);
+        assert!([first, second].iter().all(|key| key.iter().any(|byte| *byte > 1)));
     }
 
     #[test]
@@ -599,6 +608,13 @@ mod tests {
         assert_eq!(problem("a b\nc b"), (2, TokenTableProblem::Repeated { first: 1 }));
         assert_eq!(problem("a \u{e9}"), (1, TokenTableProblem::Character));
         assert_eq!(problem("a b\u{7f}"), (1, TokenTableProblem::Character));
+        let longest = format!(
+            "{} {}",
+            "n".repeat(TOKEN_NAME_BYTES_MAX),
+            "t".repeat(CREDENTIAL_BYTES_MAX)
+        );
+        let table = TokenTable::parse(&longest).unwrap();
+        assert_eq!((table.len(), table.is_empty()), (1, false));
         let long = "n".repeat(TOKEN_NAME_BYTES_MAX + 1);
         assert_eq!(
             problem(&format!("{long} b")),

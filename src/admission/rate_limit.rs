@@ -606,4 +606,57 @@ mod tests {
         assert!(limiter.top(0, at(8)).is_empty());
         assert!(limiter.top(3, at(SECOND + 7)).is_empty());
     }
+
+    /// A limiter, and clients that all have the same stripe of it.
+    fn one_stripe(count: u32) -> (RateLimiter, Vec<ClientId>) {
+        let limiter = limiter(2, 2000, 2);
+        let clients = (0..).map(client).filter(|&id| limiter.stripe_of(id) == 0);
+        let clients = clients.take(count as usize).collect();
+        (limiter, clients)
+    }
+
+    #[test]
+    fn the_work_of_forgetting_is_bounded() {
+        let (limiter, ids) = one_stripe(20);
+        for (number, id) in (0..).zip(&ids) {
+            limiter.allow(*id, at(number));
+        }
+        // Nine in ten have been here again: their tickets are out of date.
+        for id in &ids[..18] {
+            limiter.allow(*id, at(SECOND - 1));
+        }
+        limiter.stripes.for_each(|stripe, clients| {
+            if stripe == 0 {
+                let now = at(SECOND + 100);
+                let none = clients.forget_idle(now, 100, 5);
+                assert_eq!(none, 0, "five corrections do not get there");
+                assert_eq!(clients.forget_idle(now, 1, 100), 1, "no more than asked for");
+                assert_eq!((clients.forget_idle(now, 0, 100), clients.count()), (0, 19));
+                assert_eq!(clients.forget_idle(now, 100, 100), 1);
+            }
+        });
+        assert_eq!(limiter.clients(), 18);
+    }
+
+    #[test]
+    fn memory_is_given_back_when_less_than_a_quarter_is_in_use() {
+        let (limiter, ids) = one_stripe(64);
+        for id in &ids {
+            limiter.allow(*id, at(1));
+        }
+        limiter.stripes.for_each(|stripe, clients| {
+            if stripe == 0 {
+                clients.give_back();
+                let full = clients.slab.capacity();
+                assert!(full >= 64);
+                clients.forget_idle(at(2 * SECOND), 64 - full / 4, 1000);
+                clients.give_back();
+                let (count, capacity) = (clients.count(), clients.slab.capacity());
+                assert_eq!((count, capacity), (full / 4, full), "a quarter is in use");
+                clients.forget_idle(at(2 * SECOND), 1, 1000);
+                clients.give_back();
+                assert_eq!(clients.slab.capacity(), full / 4 - 1, "less is");
+            }
+        });
+    }
 }

@@ -404,6 +404,34 @@ mod tests {
     }
 
     #[test]
+    fn memory_is_doubled_when_it_is_full_and_halved_when_three_quarters_are_free() {
+        let mut window = Window::new();
+        for held in 0..=2 * RING_MIN as u64 {
+            window.allow(max(3 * RING_MIN as u32), at(held));
+            let expected = match held as usize + 1 {
+                few if few <= FEW => 0,
+                some if some <= RING_MIN => RING_MIN,
+                more if more <= 2 * RING_MIN => 2 * RING_MIN,
+                _ => 3 * RING_MIN,
+            };
+            assert_eq!(window.heap_requests(), expected, "{held}");
+        }
+        let mut window = Window::new();
+        for held in 0..2 * RING_MIN as u64 {
+            window.allow(max(2 * RING_MIN as u32), at(held));
+        }
+        let capacity = 2 * RING_MIN as u64;
+        window.count(at(SECOND + capacity - capacity / 4 - 2));
+        assert_eq!(
+            window.heap_requests(),
+            2 * RING_MIN,
+            "more than a quarter is in use"
+        );
+        window.count(at(SECOND + capacity - capacity / 4 - 1));
+        assert_eq!(window.heap_requests(), RING_MIN, "a quarter is");
+    }
+
+    #[test]
     fn idle_is_when_nothing_counts() {
         let mut window = Window::new();
         assert!(window.is_idle(at(0)));

@@ -932,4 +932,82 @@ mod tests {
         );
         assert!(!shown.contains("secret"), "{shown}");
     }
+
+    #[test]
+    fn a_refusal_is_at_the_byte_that_is_wrong() {
+        // Empty lines before the request, so that no place is 0.
+        const BEFORE: &str = "\r\n\r\n";
+        let at_of = |rest: &str| match parse(&Limits::default(), format!("{BEFORE}{rest}").as_bytes()) {
+            Err(Error::Syntax { fault, at }) => (fault, at - BEFORE.len()),
+            Err(Error::Version { at }) => (Fault::VersionSyntax, at - BEFORE.len()),
+            other => panic!("{rest}: {other:?}"),
+        };
+        for (line, fault, at) in [
+            ("G@T / HTTP/1.1", Fault::Method, 1),
+            ("GET", Fault::Method, 3),
+            ("GET /abc", Fault::VersionSyntax, 8),
+            ("GET /a\x7fb HTTP/1.1", Fault::Target, 6),
+            ("GET  HTTP/1.1", Fault::Target, 4),
+            ("GET /a HTTP/x", Fault::VersionSyntax, 7),
+            ("GET /a HTTP/2.0", Fault::VersionSyntax, 7),
+            ("GET abc HTTP/1.1", Fault::Target, 4),
+            ("GET http:///a HTTP/1.1", Fault::Host, 11),
+            ("GET http://u@h/a HTTP/1.1", Fault::UserInfo, 11),
+            ("CONNECT a: HTTP/1.1", Fault::TargetForm, 8),
+            ("CONNECT a%zz:80 HTTP/1.1", Fault::TargetForm, 8),
+        ] {
+            assert_eq!(
+                at_of(&format!("{line}\r\nHost: a\r\n\r\n")),
+                (fault, at),
+                "{line}"
+            );
+        }
+        let line = "GET / HTTP/1.1\r\n";
+        for (field, fault, at) in [
+            ("Ab: x\u{1}y", Fault::ControlByte, 5),
+            ("Ab: x\ry", Fault::BareCr, 5),
+            ("A b: x", Fault::SpaceBeforeColon, 1),
+            ("A@b: x", Fault::FieldName, 1),
+            (" a: x", Fault::Fold, 0),
+        ] {
+            let (seen_fault, seen) = at_of(&format!("{line}{field}\r\n\r\n"));
+            assert_eq!((seen_fault, seen - line.len()), (fault, at), "{field}");
+        }
+    }
+
+    #[test]
+    fn a_host_in_brackets_is_an_address() {
+        for good in [
+            "[::1]",
+            "[::1]:80",
+            "[2001:db8::7]",
+            "a-b.example:8080",
+            "a%20b",
+            "",
+        ] {
+            assert!(host_is_valid(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            "[a@b]", "[::1/]", "[]", "[::1", "[::1]x", "[::1]:x", "a:b", "a@b", "a%2", "[::%zz]",
+        ] {
+            assert!(!host_is_valid(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_request_is_in_its_own_field() {
+        let head = |fields: &str| format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        let name = |fields: &str| {
+            let bytes = head(fields).into_bytes();
+            let head = parse(&Limits::default(), &bytes).unwrap().unwrap();
+            head.request_id.map(|id| String::from_utf8_lossy(id).into_owned())
+        };
+        assert_eq!(name("X-Request-ID: r7\r\n").as_deref(), Some("r7"));
+        assert_eq!(
+            name("X-Request-Id: r7\r\nx-request-id: r8\r\n").as_deref(),
+            Some("r7")
+        );
+        assert_eq!(name("X-Request-Ie: r7\r\n"), None);
+        assert_eq!(name(""), None);
+    }
 }

@@ -476,4 +476,28 @@ mod tests {
             "too few digits for it"
         );
     }
+
+    #[test]
+    fn what_is_wrong_is_found_at_its_byte() {
+        for (text, at) in [
+            ("-", 1),
+            ("01", 1),
+            ("-01", 2),
+            ("1.", 2),
+            ("-1.x", 3),
+            ("1e", 2),
+            ("1e+", 3),
+            ("1.5e-x", 5),
+        ] {
+            for before in [0, 3] {
+                let document = format!("{}{text} ", " ".repeat(before));
+                let error = number(document.as_bytes(), before).unwrap_err();
+                assert_eq!(
+                    (error.kind, error.at as usize),
+                    (ErrorKind::NumberSyntax, before + at),
+                    "{text}"
+                );
+            }
+        }
+    }
 }

@@ -509,4 +509,16 @@ mod tests {
         assert!(parser.accept(b"\"name\":"));
         assert_eq!(parser.at(), 7);
     }
+
+    #[test]
+    fn the_rest_of_a_text_is_read_from_after_its_quote() {
+        let document = br#"["ab\n",1]"#;
+        let mut parser = Parser::new(document).unwrap();
+        assert!(parser.array_begin().is_ok() && parser.first_element().unwrap());
+        assert!(parser.accept(b"\""));
+        let text = parser.text_rest().unwrap();
+        assert_eq!((text.raw.of(document), text.bytes), (&br"ab\n"[..], 3));
+        assert!(parser.next_element().unwrap());
+        assert_eq!(parser.number().unwrap().value.to_bits(), 1.0_f64.to_bits());
+    }
 }

@@ -336,4 +336,16 @@ mod tests {
         assert_eq!(escaped.copy_to(bytes, &mut buffer), Some(&b"name"[..]));
         assert_eq!(escaped.copy_to(bytes, &mut [0; 3]), None);
     }
+
+    /// Otherwise every string would take the long way, and nothing but the time would tell.
+    #[test]
+    fn the_end_of_plain_text_is_found_at_once() {
+        for length in [0, 1, 2, 15, 16, 17, 40] {
+            let plain = format!("\"{}\",", "a".repeat(length));
+            assert_eq!(plain_end(plain.as_bytes(), 1), Some(1 + length));
+        }
+        for other in ["\"a\\n\"", "\"a", "\"a\u{1}\""] {
+            assert_eq!(plain_end(other.as_bytes(), 1), None, "{other}");
+        }
+    }
 }

@@ -356,4 +356,26 @@ mod tests {
             Reason::TooManyTags
         );
     }
+
+    #[test]
+    fn what_ends_in_bytes_that_are_no_text_is_wrong_where_it_is_first_wrong() {
+        let place = |line: &[u8]| {
+            let error = parse_start(line).unwrap_err();
+            (
+                error.at,
+                matches!(error.reason, Reason::Json(json::ErrorKind::Utf8)),
+            )
+        };
+        let followed = |line: &str| [line.as_bytes(), b"\xff"].concat();
+        let cut = &LINE[..LINE.len() - 5];
+        assert_eq!(
+            place(&followed(cut)),
+            (cut.len(), true),
+            "no text in the middle of the object"
+        );
+        let wrong = LINE.replace("\"name\"", "\"nome\"");
+        let at = wrong.find("nome").unwrap();
+        let (seen, is_utf8) = place(&followed(&wrong));
+        assert!(seen <= at + 1 && !is_utf8, "{seen} of {at}");
+    }
 }

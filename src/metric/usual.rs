@@ -254,6 +254,8 @@ mod tests {
             r#"{"name":"c","value":1,"tags":{"a" :"b"}}"#,
             r#"{"name":"c","value":1,"type":"gaugf"}"#,
             r#"{"name":"c","value":1,"type":"pummary"}"#,
+            r#"{"name":"c","value":1,"type":"iistogram"}"#,
+            r#"{"name":"c","value":1,"type":"histograX"}"#,
             r#"{"name":"c","value":1,"timestamp":1.5}"#,
             r#"{"name":"c","value":1,"timestamp":"now"}"#,
             r#"{"name":"c","value":1,"timestxxx":1}"#,

@@ -280,4 +280,27 @@ mod tests {
             )
         );
     }
+
+    #[test]
+    fn the_error_is_of_the_tag_that_is_wrong_and_not_of_one_at_the_bound() {
+        let (longest, longer) = (
+            "v".repeat(TAG_VALUE_BYTES_MAX),
+            "v".repeat(TAG_VALUE_BYTES_MAX + 1),
+        );
+        let metric =
+            format!("{{\"name\":\"a\",\"value\":1,\"tags\":{{\"a\":\"{longest}\",\"b\":\"{longer}\"}}}}");
+        let seen = TAG_VALUE_BYTES_MAX as u32 + 1;
+        assert_eq!(
+            validated(&metric).unwrap_err().kind,
+            ErrorKind::TagValueLength { seen }
+        );
+        let (longest, longer) = ("k".repeat(TAG_KEY_BYTES_MAX), "k".repeat(TAG_KEY_BYTES_MAX + 1));
+        let metric =
+            format!("{{\"name\":\"a\",\"value\":1,\"tags\":{{\"{longest}\":\"\",\"{longer}\":\"\"}}}}");
+        let seen = TAG_KEY_BYTES_MAX as u32 + 1;
+        assert_eq!(
+            validated(&metric).unwrap_err().kind,
+            ErrorKind::TagKeyLength { seen }
+        );
+    }
 }

@@ -12,7 +12,10 @@
 
 use std::collections::VecDeque;
 
+use std::time::Duration;
+
 use crate::clock::Instant;
+use crate::limits;
 use crate::net::{Poller, Token};
 use crate::sync::shim::Mutex;
 
@@ -80,12 +83,126 @@ impl Pauses {
     }
 }
 
+/// When those come back who are refused while the workers' queue is full: one after the other, so slowly that
+/// what they cost stays a small share of what the workers do, and no sooner than `Retry-After` can say.
+#[derive(Clone, Copy, Debug)]
+pub struct Pacer {
+    last: Instant,
+    spacing: Duration,
+    /// Connections that the workers' queue took in this stretch of time.
+    taken: u32,
+    /// Whether it was full in it: only then did the workers do what they can.
+    was_full: bool,
+    stretch_began: Instant,
+}
+
+impl Pacer {
+    /// A pacer that knows of no work yet.
+    #[must_use]
+    pub fn new(now: Instant) -> Self {
+        Self {
+            last: now,
+            spacing: SPACING_DEFAULT,
+            taken: 0,
+            was_full: false,
+            stretch_began: now,
+        }
+    }
+
+    /// The workers' queue took a connection.
+    pub fn note_taken(&mut self) {
+        self.taken = self.taken.saturating_add(1);
+    }
+
+    /// Learns from the stretch of time since the call before; to be called a few times a second.
+    pub fn adapt(&mut self, now: Instant) {
+        if self.was_full {
+            let time = now.since(self.stretch_began);
+            let spacing = time.saturating_mul(limits::OVERLOAD_TAKEN_A_RETURN) / self.taken.max(1);
+            // Half of what was known stays: one slow moment is not yet a slow server.
+            self.spacing = (self.spacing / 2).saturating_add(spacing / 2).min(SPACING_MAX);
+        }
+        self.taken = 0;
+        self.was_full = false;
+        self.stretch_began = now;
+    }
+
+    /// When one who is refused at `now` is read again.
+    pub fn next_return(&mut self, now: Instant) -> Instant {
+        let earliest = now.after(RETRY_AFTER_MIN);
+        let latest = now.after(RETRY_AFTER_MAX);
+        self.was_full = true;
+        self.last = self.last.after(self.spacing).clamp(earliest, latest);
+        self.last
+    }
+}
+
+const SPACING_MAX: Duration = Duration::from_nanos(1_000_000_000 / limits::OVERLOAD_RETURNS_PER_S_MIN);
+const SPACING_DEFAULT: Duration =
+    Duration::from_nanos(1_000_000_000 / limits::OVERLOAD_RETURNS_PER_S_DEFAULT);
+const RETRY_AFTER_MIN: Duration = Duration::from_secs(limits::OVERLOAD_RETRY_AFTER_S);
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(limits::OVERLOAD_RETRY_AFTER_S_MAX);
+
 /// Room for entries that is kept when there are none.
 const ENTRIES_KEPT: usize = 64;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// The returns of so many who are refused at `now`, from `now`.
+    fn returns(pacer: &mut Pacer, now: Instant, count: usize) -> Vec<Duration> {
+        (0..count).map(|_| pacer.next_return(now).since(now)).collect()
+    }
+
+    #[test]
+    fn who_is_refused_comes_back_one_for_each_eight_taken() {
+        let mut pacer = Pacer::new(Instant::ZERO);
+        let mut now = Instant::ZERO;
+        for _ in 0..40 {
+            (0..200).for_each(|_| pacer.note_taken());
+            pacer.next_return(Instant::ZERO);
+            now = now.after(SECOND / 4);
+            pacer.adapt(now);
+        }
+        // 800 a second are taken, so 100 a second come back. A quiet stretch says nothing of it.
+        pacer.adapt(now.after(SECOND));
+        let returns = returns(&mut pacer, now, 301);
+        assert_eq!(returns[0], SECOND);
+        for (index, expected) in [(100, 2.0), (200, 3.0), (300, 4.0)] {
+            let seen = returns[index].as_secs_f64();
+            assert!((seen - expected).abs() < 0.01, "{index}: {seen}");
+        }
+        let later = now.after(10 * SECOND);
+        assert_eq!(
+            pacer.next_return(later),
+            later.after(SECOND),
+            "nobody is left to wait for"
+        );
+    }
+
+    #[test]
+    fn nobody_is_sent_away_for_longer_than_the_bound() {
+        let mut pacer = Pacer::new(Instant::ZERO);
+        assert_eq!(
+            returns(&mut pacer, Instant::ZERO, 257)[256],
+            2 * SECOND,
+            "the default"
+        );
+        let mut now = Instant::ZERO;
+        for _ in 0..20 {
+            now = now.after(100 * SECOND);
+            pacer.adapt(now);
+            pacer.next_return(now);
+        }
+        now = now.after(100 * SECOND);
+        let returns = returns(&mut pacer, now, 1000);
+        assert_eq!(returns[16], 2 * SECOND, "16 a second at the least");
+        assert_eq!(returns[999], 10 * SECOND);
+        assert!(returns.is_sorted());
+    }
 
     #[test]
     fn pauses_end_in_order_in_time_or_early() {

@@ -132,6 +132,7 @@ impl Reactor {
         self.end_pauses(now);
         if now >= self.next_sweep {
             self.next_sweep = now.after(limits::SWEEP_INTERVAL);
+            self.servant.pacer().adapt(now);
             self.sweep(now);
         }
         if self.accept_after.is_some_and(|after| now >= after) && !crate::seeded!(ACCEPT_NEVER_RESUMED) {
@@ -142,7 +143,7 @@ impl Reactor {
     /// Hands a ready connection to a worker, or refuses its requests here when the queue is full.
     fn dispatch(&mut self, connection: Box<Connection>) {
         match self.workers.submit(connection) {
-            Ok(()) => {}
+            Ok(()) => self.servant.pacer().note_taken(),
             Err(Refused::Full(connection) | Refused::Stopped(connection)) => {
                 contain(&self.shared, || self.servant.turn(connection));
             }

@@ -107,6 +107,8 @@ pub enum Refusal {
     QueueFull {
         /// `queue_jobs_max`
         limit: usize,
+        /// When the connection is read again, unless the workers run out of work.
+        retry_after: Duration,
     },
     /// The partly received requests take all the memory they may.
     BuffersFull(Exhausted),
@@ -418,9 +420,13 @@ fn overload_problem(refusal: &Refusal) -> Problem {
             let problem = Problem::overload("connections_full", "all connections are taken");
             problem.bound(limit as u64, limit as u64 + 1, Some("connections_max"))
         }
-        Refusal::QueueFull { limit } => {
+        Refusal::QueueFull { limit, retry_after } => {
             let problem = Problem::overload("queue_full", "too many requests wait for a worker");
-            problem.bound(limit as u64, limit as u64 + 1, Some("queue_jobs_max"))
+            Problem {
+                // Rounded down: who comes early waits unread for the rest of a second.
+                retry_after_s: Some(retry_after.as_secs().max(1)),
+                ..problem.bound(limit as u64, limit as u64 + 1, Some("queue_jobs_max"))
+            }
         }
         Refusal::BuffersFull(Exhausted { limit, seen }) => {
             let problem = Problem::overload("buffers_full", "partly received requests take all their memory");

@@ -22,6 +22,7 @@ use crate::sync::thread_pool::Worker;
 
 use super::connection::{Broken, Connection, Fate};
 use super::date::{Date, DateCache};
+use super::pauses::Pacer;
 use super::reply::{self, Form, Refusal};
 use super::request_id::{RequestId, RequestIds};
 use super::routes::{self, Route};
@@ -62,9 +63,7 @@ impl Sender {
         crate::panic_point!(PANIC_BEFORE_SENDING);
         self.count(&connection, outcome);
         self.out.clear();
-        if connection.turn.is_shed() {
-            connection.paused_until = Some(now.after(limits::OVERLOAD_PAUSE));
-        }
+        connection.paused_until = connection.turn.shed_until();
         connection
             .turn
             .settle(outcome, now, &mut self.recorder, &mut self.ids, &mut self.out);
@@ -115,6 +114,8 @@ pub struct Servant {
     ids: RequestIds,
     /// Refuse what would need work, because the workers' queue is full.
     shedding: bool,
+    /// When those may come back.
+    pacer: Pacer,
 }
 
 /// How serving the bytes at hand ended.
@@ -147,6 +148,7 @@ impl Servant {
     pub fn new(shared: Arc<Shared>, log: Arc<Log>, recorder: Recorder) -> Self {
         let sender = Sender::new(Arc::clone(&shared), recorder);
         let input = Vec::with_capacity(limits::READ_BYTES);
+        let pacer = Pacer::new(shared.clock.now());
         Self {
             shared,
             log,
@@ -157,6 +159,7 @@ impl Servant {
             dates: DateCache::default(),
             ids: RequestIds::default(),
             shedding: false,
+            pacer,
         }
     }
 
@@ -167,6 +170,11 @@ impl Servant {
             shedding: true,
             ..Self::new(shared, log, recorder)
         }
+    }
+
+    /// When those come back whom this servant refuses.
+    pub fn pacer(&mut self) -> &mut Pacer {
+        &mut self.pacer
     }
 
     /// The rules in force.
@@ -415,8 +423,9 @@ impl Servant {
                 self.shared.stats.refused_queue_full.add(1);
                 let limit = self.shared.bounds.queue_jobs_max;
                 let asked = self.asked(head, Endpoint::Ingest, None, arrived);
-                refuse(turn, &asked, &Refusal::QueueFull { limit }, form);
-                turn.shed();
+                let until = turn.shed(|| self.pacer.next_return(arrived));
+                let retry_after = until.since(arrived);
+                refuse(turn, &asked, &Refusal::QueueFull { limit, retry_after }, form);
             }
             Route::Ingest(level) => match self.ingest(peer, head, body, arrived) {
                 Answer {

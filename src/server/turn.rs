@@ -36,7 +36,8 @@ pub struct Turn {
     stored_metrics: u64,
     stored_requests: u64,
     level: Option<log::Level>,
-    shed: bool,
+    /// When the connection is read again, if a request was refused for want of a worker.
+    shed_until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -100,15 +101,16 @@ impl Turn {
         self.level = self.level.max(Some(level));
     }
 
-    /// A request of it was refused for want of a worker.
-    pub fn shed(&mut self) {
-        self.shed = true;
+    /// A request of it is refused for want of a worker: the connection is to be read again at `until`, or when it
+    /// was settled before.
+    pub fn shed(&mut self, until: impl FnOnce() -> Instant) -> Instant {
+        *self.shed_until.get_or_insert_with(until)
     }
 
-    /// Whether one was.
+    /// When the connection is to be read again, if one was.
     #[must_use]
-    pub fn is_shed(&self) -> bool {
-        self.shed
+    pub fn shed_until(&self) -> Option<Instant> {
+        self.shed_until
     }
 
     /// A reply to `client` that is true already, written by `write`, which answers with what it says.
@@ -225,7 +227,7 @@ impl Turn {
         self.stored_metrics = 0;
         self.stored_requests = 0;
         self.level = None;
-        self.shed = false;
+        self.shed_until = None;
     }
 }
 
@@ -391,9 +393,11 @@ mod tests {
     fn a_settled_turn_can_be_used_again() {
         let mut turn = turn();
         turn.promise(log::Level::Synced);
-        turn.shed();
+        let until = turn.shed(|| NOW);
+        assert_eq!(turn.shed(|| unreachable!("it is settled")), until);
+        assert_eq!(turn.shed_until(), Some(NOW));
         settle(&mut turn, Outcome::Stored);
-        assert_eq!((turn.level(), turn.is_shed()), (None, false));
+        assert_eq!((turn.level(), turn.shed_until()), (None, None));
         turn.ingested(Instant::ZERO, 1, form(), None, None);
         assert_eq!(settle(&mut turn, Outcome::Stored).0, [200]);
     }
