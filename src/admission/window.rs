@@ -429,6 +429,8 @@ mod tests {
         );
         window.count(at(SECOND + capacity - capacity / 4 - 1));
         assert_eq!(window.heap_requests(), RING_MIN, "a quarter is");
+        window.count(at(SECOND + capacity - 2));
+        assert_eq!(window.heap_requests(), 0, "the smallest is not halved");
     }
 
     #[test]

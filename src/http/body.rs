@@ -305,3 +305,91 @@ fn count(counter: &mut usize, limit: usize, bound: Bound) -> Result<(), Exceeded
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where the body begins in its request.
+    const AT: usize = 100;
+
+    fn progress(limits: &Limits, body: &str) -> Result<Progress, Error> {
+        Decoder::new(AT).advance(limits, &mut body.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn what_is_wrong_is_found_at_its_byte() {
+        for (body, fault, at) in [
+            ("\n", Fault::ChunkSize, 0),
+            ("x", Fault::ChunkSize, 0),
+            ("5\n", Fault::BareLf, 1),
+            ("5\rx", Fault::BareCr, 1),
+            ("1\r\nab", Fault::ChunkEnd, 4),
+            ("1\r\na\rb", Fault::ChunkEnd, 5),
+            ("0\r\n\rx", Fault::BareCr, 3),
+            ("0\r\n a", Fault::Fold, 3),
+            ("0\r\na b", Fault::SpaceBeforeColon, 4),
+            ("0\r\na:b\n", Fault::BareLf, 6),
+            ("0\r\na:b\rx", Fault::BareCr, 6),
+            ("0\r\na:\u{1}", Fault::ControlByte, 5),
+            ("0\r\n:", Fault::FieldName, 3),
+        ] {
+            let error = progress(&Limits::default(), body).unwrap_err();
+            assert_eq!(error, Error::syntax(fault, AT + at), "{}", body.escape_debug());
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_the_shortest_ending() {
+        for (body, ending) in [
+            ("", "0\r\n\r\n"),
+            ("0", "\r\n\r\n"),
+            ("00", "\r\n\r\n"),
+            ("0 ", ";\r\n\r\n"),
+            ("0;a", "\r\n\r\n"),
+            ("0\r", "\n\r\n"),
+            ("3", "\r\nabc\r\n0\r\n\r\n"),
+            ("3 ", ";\r\nabc\r\n0\r\n\r\n"),
+            ("3;a", "\r\nabc\r\n0\r\n\r\n"),
+            ("3\r", "\nabc\r\n0\r\n\r\n"),
+            ("3\r\n", "abc\r\n0\r\n\r\n"),
+            ("3\r\na", "bc\r\n0\r\n\r\n"),
+            ("3\r\nabc", "\r\n0\r\n\r\n"),
+            ("3\r\nabc\r", "\n0\r\n\r\n"),
+            ("3\r\nabc\r\n", "0\r\n\r\n"),
+            ("0\r\n", "\r\n"),
+            ("0\r\n\r", "\n"),
+            ("0\r\na", ":\r\n\r\n"),
+            ("0\r\na:", "\r\n\r\n"),
+            ("0\r\na:\r", "\n\r\n"),
+        ] {
+            match progress(&Limits::default(), body).unwrap() {
+                Progress::More { missing, .. } => {
+                    assert_eq!(missing, ending.len(), "{}", body.escape_debug())
+                }
+                done @ Progress::Done { .. } => panic!("{done:?}"),
+            }
+            let whole = format!("{body}{ending}");
+            let consumed = match progress(&Limits::default(), &whole).unwrap() {
+                Progress::Done { consumed, .. } => consumed,
+                more @ Progress::More { .. } => panic!("{more:?}"),
+            };
+            assert_eq!(consumed, whole.len());
+        }
+    }
+
+    #[test]
+    fn no_chunk_is_longer_than_a_slice_can_be() {
+        let limits = Limits {
+            body_bytes_max: usize::MAX,
+            ..Limits::default()
+        };
+        assert!(progress(&limits, "7fffffffffffffff").is_ok());
+        for size in ["8000000000000000", "ffffffffffffffff", "10000000000000000"] {
+            assert!(
+                matches!(progress(&limits, size), Err(Error::BodyTooLarge(_))),
+                "{size}"
+            );
+        }
+    }
+}

@@ -105,7 +105,7 @@ fn kind(bytes: &[u8], at: usize) -> Option<(Type, usize)> {
         last: u64,
         length: usize,
     }
-    const fn name(kind: Type, first: [u8; 8], mask: u64, last: [u8; 8], length: usize) -> Name {
+    const fn name_of(kind: Type, first: [u8; 8], mask: u64, last: [u8; 8], length: usize) -> Name {
         Name {
             kind,
             first: u64::from_le_bytes(first) & mask,
@@ -114,10 +114,10 @@ fn kind(bytes: &[u8], at: usize) -> Option<(Type, usize)> {
             length,
         }
     }
-    const GAUGE: Name = name(Type::Gauge, *b"gauge\"\0\0", 0xFFFF_FFFF_FFFF, *b":\"gauge\"", 6);
-    const COUNTER: Name = name(Type::Counter, *b"counter\"", u64::MAX, *b"counter\"", 8);
-    const HISTOGRAM: Name = name(Type::Histogram, *b"histogra", u64::MAX, *b"stogram\"", 10);
-    const SUMMARY: Name = name(Type::Summary, *b"summary\"", u64::MAX, *b"summary\"", 8);
+    const GAUGE: Name = name_of(Type::Gauge, *b"gauge\"\0\0", 0xFFFF_FFFF_FFFF, *b":\"gauge\"", 6);
+    const COUNTER: Name = name_of(Type::Counter, *b"counter\"", u64::MAX, *b"counter\"", 8);
+    const HISTOGRAM: Name = name_of(Type::Histogram, *b"histogra", u64::MAX, *b"stogram\"", 10);
+    const SUMMARY: Name = name_of(Type::Summary, *b"summary\"", u64::MAX, *b"summary\"", 8);
     // By (first letter >> 2) & 7: c 0, g 1, h 2, s 4; the others hold a name that does not start so.
     static NAMES: [Name; 8] = [COUNTER, GAUGE, HISTOGRAM, GAUGE, SUMMARY, GAUGE, GAUGE, GAUGE];
 

@@ -47,7 +47,7 @@ pub fn run(root: &Path, mutants: &[Mutant]) {
         .arg(&config)
         .arg("--output")
         .arg(&output)
-        .env("CARGO_TARGET_DIR", root.join("target"))
+        .env("CARGO_TARGET_DIR", root.join("target/mutants/build"))
         .env("PROPTEST_MAX_SHRINK_ITERS", "0")
         .status()
         .expect("cargo runs");

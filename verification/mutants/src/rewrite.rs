@@ -2,8 +2,9 @@
 //!
 //! `a + b` with a mutant 7 becomes `(if crate::mutant(7) { (a) - (b) } else { a + b })`. Only one mutant is
 //! ever active, so what a mutant replaces is taken as it was, and the text grows with the number of mutants
-//! alone. Promises: without an active mutant the file means what it meant. What cannot be asked at run time
-//! (constants, `const fn`) is left out and said to be.
+//! alone. A `const fn` is an ordinary one in the copy, unless something needs it while it is compiled. Promises:
+//! without an active mutant the file means what it meant. What cannot be asked at run time (constants) is left out
+//! and said to be.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -13,6 +14,9 @@ use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 
 use crate::Mutant;
+
+/// The `const fn` that tables and constants are made with.
+const NEEDED_CONSTANT: [&str; 4] = ["classes", "class_of", "name_of", "new"];
 
 /// What a file becomes.
 pub struct Rewritten {
@@ -135,6 +139,23 @@ impl<'a> Finder<'a> {
         self.constant = outside;
     }
 
+    /// Takes the `const` off a function that has mutants in it; answers whether it has to stay.
+    fn is_constant(&mut self, sig: &syn::Signature, block: &syn::Block) -> bool {
+        let Some(keyword) = &sig.constness else {
+            return false;
+        };
+        let lines = block.span().start().line..=block.span().end().line;
+        let stays = NEEDED_CONSTANT.iter().any(|name| sig.ident == name);
+        if !stays && self.at.keys().any(|(line, ..)| lines.contains(line)) {
+            self.edits.push(Edit {
+                range: keyword.span().byte_range(),
+                before: "/* ".to_owned(),
+                after: " */".to_owned(),
+            });
+        }
+        stays
+    }
+
     fn body(&mut self, block: &syn::Block) {
         let Some(first) = block.stmts.first() else { return };
         let start = first.span().start();
@@ -221,14 +242,16 @@ impl<'ast> Visit<'ast> for Finder<'_> {
     }
 
     fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
-        self.constant(item.sig.constness.is_some(), |this| {
+        let constant = self.is_constant(&item.sig, &item.block);
+        self.constant(constant, |this| {
             this.body(&item.block);
             visit::visit_item_fn(this, item);
         });
     }
 
     fn visit_impl_item_fn(&mut self, item: &'ast syn::ImplItemFn) {
-        self.constant(item.sig.constness.is_some(), |this| {
+        let constant = self.is_constant(&item.sig, &item.block);
+        self.constant(constant, |this| {
             this.body(&item.block);
             visit::visit_impl_item_fn(this, item);
         });
@@ -326,10 +349,21 @@ mod tests {
     }
 
     #[test]
+    fn a_constant_function_that_need_not_be_one_is_an_ordinary_one() {
+        let source = "pub const fn f() -> u8 {\n    1 + 1\n}\nconst fn g() {}";
+        let (text, placed) = rewritten(source, &[mutant(2, 7, "BinaryOperator", "-")]);
+        assert_eq!(placed, [0]);
+        assert!(
+            text.starts_with("pub /* const */ fn f()") && text.ends_with("const fn g() {}"),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn what_is_constant_or_holds_a_let_is_left_out() {
-        let source = "const fn f() -> u8 { 1 + 1 }\nfn g(a: [u8; 1 + 1]) -> bool { if let [b, _] = a && b == 1 {}\n true }";
+        let source = "const fn new() -> u8 { 1 + 1 }\nfn g(a: [u8; 1 + 1]) -> bool { if let [b, _] = a && b == 1 {}\n true }";
         let mutants = [
-            mutant(1, 24, "BinaryOperator", "-"),
+            mutant(1, 26, "BinaryOperator", "-"),
             mutant(2, 16, "BinaryOperator", "-"),
             mutant(2, 50, "BinaryOperator", "||"),
             mutant(2, 55, "BinaryOperator", "!="),

@@ -191,8 +191,8 @@ impl Tree {
             .args(["test", "--no-run", "--message-format=json", "--lib"])
             .args(["-p", "metricstream", "-p", "metricstream-proptests"])
             .current_dir(&self.copy)
-            // What others wrote is built already.
-            .env("CARGO_TARGET_DIR", self.root.join("target"));
+            // Not the workspace's: cargo would take the crates of the copy for those of the workspace.
+            .env("CARGO_TARGET_DIR", self.root.join("target/mutants/build"));
         for test in tests_of::all() {
             command.args(["--test", test]);
         }
