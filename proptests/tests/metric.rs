@@ -103,6 +103,33 @@ fn every_byte_removed_or_repeated_of_a_good_body_agrees() {
     }
 }
 
+/// Chance does not always come to the bounds: each of them, from one below it to two above, written plainly, with
+/// escapes and in more bytes than characters.
+#[test]
+fn bodies_about_each_bound_agree() {
+    use metricstream::limits::{NAME_BYTES_MAX, TAG_KEY_BYTES_MAX, TAG_VALUE_BYTES_MAX, TAGS_MAX};
+    let texts = |bound: usize| {
+        (bound - 1..=bound + 2).flat_map(|length| {
+            let two_bytes = "é".repeat(length / 2) + &"x".repeat(length % 2);
+            ["x".repeat(length), r"\u0078".repeat(length), two_bytes]
+        })
+    };
+    let metric = |name: &str, tags: &str| {
+        agree(format!(r#"{{"metrics":[{{"name":"{name}","value":1,"tags":{{{tags}}}}}]}}"#).as_bytes());
+    };
+    let tag = |key: &str, value: &str| format!(r#""{key}":"{value}""#);
+    texts(NAME_BYTES_MAX).for_each(|name| metric(&name, ""));
+    texts(TAG_KEY_BYTES_MAX).for_each(|key| metric("n", &tag(&key, "v")));
+    texts(TAG_VALUE_BYTES_MAX).for_each(|value| metric("n", &tag("k", &value)));
+    for count in TAGS_MAX - 1..=TAGS_MAX + 1 {
+        let tags: Vec<_> = (0..count).map(|number| tag(&format!("k{number}"), "v")).collect();
+        metric("n", &tags.join(","));
+    }
+    metric("n", &tag("", "v"));
+    metric("n", &tag("k", ""));
+    metric("", "");
+}
+
 #[test]
 fn seeds_and_past_crashes_agree() {
     assert!(

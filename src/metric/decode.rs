@@ -386,6 +386,17 @@ mod tests {
         assert_eq!(error(r#"{"metrics":[],"metrics":[]}"#).kind, ErrorKind::Duplicate);
     }
 
+    #[test]
+    fn what_comes_twice_is_found_at_the_second() {
+        for (members, twice) in [
+            (r#""value":1,"#, r#""value":2"#),
+            (r#""value":1,"tags":{"a":"b","#, r#""\u0061":"c"}"#),
+        ] {
+            let body = format!("{{\"metrics\":[{{\"name\":\"n\",{members}{twice}}}]}}");
+            assert_eq!(error(&body).at as usize, body.find(twice).unwrap(), "{body}");
+        }
+    }
+
     /// By the general way, which an escape in a key takes.
     #[test]
     fn an_empty_key_of_a_tag_is_noted_wherever_it_stands() {
