@@ -405,22 +405,25 @@ mod tests {
 
     #[test]
     fn memory_is_doubled_when_it_is_full_and_halved_when_three_quarters_are_free() {
-        let mut window = Window::new();
-        for held in 0..=2 * RING_MIN as u64 {
-            window.allow(max(3 * RING_MIN as u32), at(held));
-            let expected = match held as usize + 1 {
+        let ring = u64::try_from(RING_MIN).unwrap();
+        let full = |requests: u64, limit: u64| {
+            let mut window = Window::new();
+            for held in 0..requests {
+                window.allow(max(u32::try_from(limit).unwrap()), at(held));
+            }
+            window
+        };
+        for held in 1..=2 * ring + 1 {
+            let expected = match usize::try_from(held).unwrap() {
                 few if few <= FEW => 0,
                 some if some <= RING_MIN => RING_MIN,
                 more if more <= 2 * RING_MIN => 2 * RING_MIN,
                 _ => 3 * RING_MIN,
             };
-            assert_eq!(window.heap_requests(), expected, "{held}");
+            assert_eq!(full(held, 3 * ring).heap_requests(), expected, "{held}");
         }
-        let mut window = Window::new();
-        for held in 0..2 * RING_MIN as u64 {
-            window.allow(max(2 * RING_MIN as u32), at(held));
-        }
-        let capacity = 2 * RING_MIN as u64;
+        let capacity = 2 * ring;
+        let mut window = full(capacity, capacity);
         window.count(at(SECOND + capacity - capacity / 4 - 2));
         assert_eq!(
             window.heap_requests(),

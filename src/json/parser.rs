@@ -516,6 +516,7 @@ mod tests {
         let mut parser = Parser::new(document).unwrap();
         assert!(parser.array_begin().is_ok() && parser.first_element().unwrap());
         assert!(parser.accept(b"\""));
+        assert_eq!((parser.at(), parser.error_at()), (2, 2));
         let text = parser.text_rest().unwrap();
         assert_eq!((text.raw.of(document), text.bytes), (&br"ab\n"[..], 3));
         assert!(parser.next_element().unwrap());

@@ -289,7 +289,7 @@ mod tests {
         );
         let metric =
             format!("{{\"name\":\"a\",\"value\":1,\"tags\":{{\"a\":\"{longest}\",\"b\":\"{longer}\"}}}}");
-        let seen = TAG_VALUE_BYTES_MAX as u32 + 1;
+        let seen = u32::try_from(longer.len()).unwrap();
         assert_eq!(
             validated(&metric).unwrap_err().kind,
             ErrorKind::TagValueLength { seen }
@@ -297,7 +297,7 @@ mod tests {
         let (longest, longer) = ("k".repeat(TAG_KEY_BYTES_MAX), "k".repeat(TAG_KEY_BYTES_MAX + 1));
         let metric =
             format!("{{\"name\":\"a\",\"value\":1,\"tags\":{{\"{longest}\":\"\",\"{longer}\":\"\"}}}}");
-        let seen = TAG_KEY_BYTES_MAX as u32 + 1;
+        let seen = u32::try_from(longer.len()).unwrap();
         assert_eq!(
             validated(&metric).unwrap_err().kind,
             ErrorKind::TagKeyLength { seen }
