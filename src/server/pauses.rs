@@ -4,11 +4,11 @@
 //! read again before `Retry-After` is over, or the workers have nothing else to do, whichever is first; what
 //! it sends meanwhile waits in the kernel, which tells it so by the window of TCP.
 //!
-//! Promises: the connection paused first comes back first; a worker that finds the queue empty has the reactor
-//! look here ([`Pauses::wake_if_any`]), so that no time-out is needed for a pause to end (PAUSE-ENDS). There are
-//! never more entries than open connections, but for those that a stop closed.
-//! Leaves to the caller: to lay the connection to rest before it is entered, unarmed, and to arm it when it is
-//! taken out; an entry names a slot, whose connection may be gone.
+//! Promises: the connection paused first comes back first; a worker that finds the queue empty has the
+//! reactor look here ([`Pauses::wake_if_any`]), so that no time-out is needed for a pause to end
+//! (PAUSE-ENDS). There are never more entries than open connections, but for those that a stop closed.
+//! Leaves to the caller: to lay the connection to rest before it is entered, unarmed, and to arm it when it
+//! is taken out; an entry names a slot, whose connection may be gone.
 
 use std::collections::VecDeque;
 
@@ -22,8 +22,8 @@ use crate::sync::shim::Mutex;
 /// The pauses under way, oldest first.
 #[derive(Debug, Default)]
 pub struct Pauses {
-    /// Under a lock for the order that it makes: the reactor enters a pause and then looks at the workers' queue;
-    /// a worker looks at the queue and then, holding it, here. So one of the two sees the other.
+    /// Under a lock for the order that it makes: the reactor enters a pause and then looks at the workers'
+    /// queue; a worker looks at the queue and then, holding it, here. So one of the two sees the other.
     waiting: Mutex<VecDeque<Pause>>,
 }
 
@@ -40,8 +40,8 @@ impl Pauses {
         self.waiting.lock().push_back(Pause { until, token });
     }
 
-    /// Ends the pauses whose time is over at `now` and `early_max` of the others, oldest first: calls `ended` with
-    /// the token of each. Answers how many ended early.
+    /// Ends the pauses whose time is over at `now` and `early_max` of the others, oldest first: calls `ended`
+    /// with the token of each. Answers how many ended early.
     pub fn end(&self, now: Instant, early_max: usize, mut ended: impl FnMut(Token)) -> usize {
         let mut early = 0;
         loop {

@@ -150,8 +150,8 @@ impl Reactor {
         }
     }
 
-    /// Has those read again whose pause is over; when the workers have nothing to do, so many of the others, too,
-    /// as give them work.
+    /// Has those read again whose pause is over; when the workers have nothing to do, so many of the others,
+    /// too, as give them work.
     fn end_pauses(&mut self, now: Instant) {
         let Self { shared, workers, .. } = self;
         if shared.pauses.is_empty() {

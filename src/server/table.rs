@@ -83,7 +83,8 @@ impl<C> Table<C> {
         self.slot(token).lock().take()
     }
 
-    /// Calls `keep` on the connection at rest under `token`, if there is one, and takes it when the answer is no.
+    /// Calls `keep` on the connection at rest under `token`, if there is one, and takes it when the answer is
+    /// no.
     pub fn visit(&self, token: Token, keep: impl FnOnce(&mut C) -> bool) -> Option<C> {
         self.slot(token).lock().take_if(|connection| !keep(connection))
     }

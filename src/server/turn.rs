@@ -101,8 +101,8 @@ impl Turn {
         self.level = self.level.max(Some(level));
     }
 
-    /// A request of it is refused for want of a worker: the connection is to be read again at `until`, or when it
-    /// was settled before.
+    /// A request of it is refused for want of a worker: the connection is to be read again at `until`, or
+    /// when it was settled before.
     pub fn shed(&mut self, until: impl FnOnce() -> Instant) -> Instant {
         *self.shed_until.get_or_insert_with(until)
     }

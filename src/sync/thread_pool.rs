@@ -26,9 +26,9 @@ pub trait Worker: Send + 'static {
     /// Does one job.
     fn run(&mut self, job: Self::Job);
 
-    /// The queue is empty and the thread is about to wait for a job (THREAD_POOL-IDLE). Called with the pool's
-    /// lock held, so that whoever looks at the queue after what this does finds it as it was: it is to be brief,
-    /// and not to call the pool nor to panic.
+    /// The queue is empty and the thread is about to wait for a job (THREAD_POOL-IDLE). Called with the
+    /// pool's lock held, so that whoever looks at the queue after what this does finds it as it was: it is to
+    /// be brief, and not to call the pool nor to panic.
     fn idle(&mut self) {}
 }
 

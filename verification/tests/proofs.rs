@@ -67,7 +67,7 @@ fn listed_ids() -> BTreeSet<String> {
 }
 
 /// The modules that PROOFS.md speaks of.
-const MODULES: [&str; 10] = [
+const MODULES: [&str; 11] = [
     "RING",
     "MUTEX_POOL",
     "THREAD_POOL",
@@ -77,6 +77,7 @@ const MODULES: [&str; 10] = [
     "LOG",
     "RATE_LIMIT",
     "BUDGET",
+    "PAUSE",
     "HONEST",
 ];
 

@@ -2,9 +2,9 @@
 //!
 //! `a + b` with a mutant 7 becomes `(if crate::mutant(7) { (a) - (b) } else { a + b })`. Only one mutant is
 //! ever active, so what a mutant replaces is taken as it was, and the text grows with the number of mutants
-//! alone. A `const fn` is an ordinary one in the copy, unless something needs it while it is compiled. Promises:
-//! without an active mutant the file means what it meant. What cannot be asked at run time (constants) is left out
-//! and said to be.
+//! alone. A `const fn` is an ordinary one in the copy, unless something needs it while it is compiled.
+//! Promises: without an active mutant the file means what it meant. What cannot be asked at run time
+//! (constants) is left out and said to be.
 
 use std::collections::HashMap;
 use std::ops::Range;
