@@ -197,6 +197,10 @@ pub const READ_BYTES: usize = 64 * 1024;
 /// A worker goes on to the next connection once a turn has made lines of this many bytes.
 pub const TURN_LINE_BYTES: usize = 256 * 1024;
 
+/// A worker goes on to the next connection once the replies of a turn that wait to be sent are this many
+/// bytes: with the last reply, what a client that does not read can make the server hold.
+pub const TURN_REPLY_BYTES: usize = 256 * 1024;
+
 /// A worker goes on to the next connection once a turn has answered this many requests.
 pub const TURN_REQUESTS_MAX: usize = 256;
 

@@ -196,6 +196,37 @@ fn pipelined_requests_are_answered_in_order() {
     assert_eq!(server.lines().len(), 210);
 }
 
+/// A page is far longer than the request for it.
+#[test]
+fn who_asks_for_pages_and_does_not_read_them_holds_few() {
+    // More than the kernel takes of a connection, and more than a turn may answer.
+    const PAGES: usize = 4_000;
+    const HELD_BYTES_MAX: u64 = 1 << 20;
+    let server = Server::start(&[]);
+    let page_bytes = server.get("/").body.len();
+    let memory = || server.figure("resident_memory_bytes");
+    eventually("the memory was looked at", || memory() > 0);
+    let before = memory();
+    let mut clients = [server.connect(), server.connect()];
+    for client in &mut clients {
+        client.send(&b"GET / HTTP/1.1\r\nHost: t\r\n\r\n".repeat(PAGES));
+    }
+    let mut last = 0;
+    eventually("no more can be sent", || {
+        // Longer than the memory is looked at in.
+        thread::sleep(Duration::from_millis(1_200));
+        let before = std::mem::replace(&mut last, server.figure("sent_bytes"));
+        last - before < 100_000
+    });
+    let held = memory().saturating_sub(before) / clients.len() as u64;
+    assert!(held < HELD_BYTES_MAX, "{held} bytes a connection");
+    for client in &mut clients {
+        for _ in 0..PAGES {
+            assert_eq!(client.response().body.len(), page_bytes);
+        }
+    }
+}
+
 #[test]
 fn more_pipelined_requests_than_a_turn_takes_are_all_answered() {
     let server = Server::start(&[]);

@@ -328,6 +328,7 @@ impl Servant {
         let served = loop {
             if connection.turn.len() >= limits::TURN_REQUESTS_MAX
                 || self.lines.len() >= limits::TURN_LINE_BYTES
+                || connection.turn.ready_bytes() >= limits::TURN_REPLY_BYTES
             {
                 break Served::TurnFull;
             }

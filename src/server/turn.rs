@@ -75,6 +75,12 @@ impl Turn {
         self.decisions.len()
     }
 
+    /// Bytes of the replies that are true already.
+    #[must_use]
+    pub fn ready_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Metrics whose success hangs on the log.
     #[must_use]
     pub fn stored_metrics(&self) -> u64 {
