@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::tests_of;
 use crate::tree::Tree;
-use crate::{Mutant, Verdict, known_results, save};
+use crate::{MODULES, Mutant, Verdict, known_results, save};
 
 /// Where cargo-mutants writes, and what a mutant is that it lists there.
 const LISTS: [(&str, Verdict); 4] = [
@@ -43,6 +43,11 @@ pub fn run(root: &Path, mutants: &[Mutant]) {
             "300",
         ])
         .args(["--colors", "never", "-p", "metricstream"])
+        .args(
+            MODULES
+                .iter()
+                .flat_map(|module| ["-f".to_owned(), format!("src/{module}/**")]),
+        )
         .arg("--config")
         .arg(&config)
         .arg("--output")
