@@ -174,20 +174,18 @@ impl Shared {
             connection.deadline = deadline(&connection, now, timeouts);
         }
         let (token, interest) = (connection.token(), connection.interest());
-        if let Some(until) = self.pause(&mut connection, now) {
-            crate::reached!(CONNECTION_PAUSED);
-            if self.table.rest(token, connection, |_| true).is_err() {
-                unreachable!("arming is not tried");
-            }
-            return self.pauses.enter(token, until);
-        }
+        let pause = self.pause(&mut connection, now);
         // Not armed: the peer is gone, and dropping the connection closes it.
         #[allow(clippy::borrowed_box, reason = "the table holds boxes")]
         let armed = |resting: &Box<Connection>| {
             let forgotten = crate::seeded!(PARTIAL_NOT_ARMED) && !resting.partial.is_empty();
-            forgotten || self.poller.arm(resting.socket(), token, interest).is_ok()
+            pause.is_some() || forgotten || self.poller.arm(resting.socket(), token, interest).is_ok()
         };
         drop(self.table.rest(token, connection, armed));
+        if let Some(until) = pause {
+            crate::reached!(CONNECTION_PAUSED);
+            self.pauses.enter(token, until);
+        }
     }
 
     /// Until when `connection` is not to be read, if it is not. Nothing that it waits for counts meanwhile.
@@ -206,15 +204,15 @@ impl Shared {
 
     /// Ends the pause of the connection in the slot of `token`, if it is there.
     pub fn end_pause(&self, token: Token) {
-        let gone = self.table.visit(token, |connection| {
+        // Not armed, as in `rest`.
+        drop(self.table.visit(token, |connection| {
             // The slot may have a new connection by now, which is nobody's business here.
             connection.paused_until.take().is_none()
                 || self
                     .poller
                     .arm(connection.socket(), token, connection.interest())
                     .is_ok()
-        });
-        drop(gone);
+        }));
     }
 
     /// What the statistics show.

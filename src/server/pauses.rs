@@ -11,7 +11,6 @@
 //! is taken out; an entry names a slot, whose connection may be gone.
 
 use std::collections::VecDeque;
-
 use std::time::Duration;
 
 use crate::clock::Instant;

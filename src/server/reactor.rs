@@ -93,6 +93,7 @@ impl Reactor {
         }
         let stop_timeout = self.servant.rules().timeouts.stop_timeout;
         let deadline = self.shared.clock.now().after(stop_timeout);
+        // Before the first look for who is idle: what they sent meanwhile arrived, too.
         self.end_pauses(self.shared.clock.now());
         while self.shared.table.open() > 0
             && self.shared.clock.now() < deadline
