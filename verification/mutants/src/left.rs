@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::tests_of;
 use crate::tree::Tree;
-use crate::{MODULES, Mutant, Verdict, known_results, save};
+use crate::{Mutant, Verdict, known_results, module_files, save, target_directory};
 
 /// Where cargo-mutants writes, and what a mutant is that it lists there.
 const LISTS: [(&str, Verdict); 4] = [
@@ -43,16 +43,12 @@ pub fn run(root: &Path, mutants: &[Mutant]) {
             "300",
         ])
         .args(["--colors", "never", "-p", "metricstream"])
-        .args(
-            MODULES
-                .iter()
-                .flat_map(|module| ["-f".to_owned(), format!("src/{module}/**")]),
-        )
+        .args(module_files())
         .arg("--config")
         .arg(&config)
         .arg("--output")
         .arg(&output)
-        .env("CARGO_TARGET_DIR", root.join("target/mutants/build"))
+        .env("CARGO_TARGET_DIR", target_directory(root))
         .env("PROPTEST_MAX_SHRINK_ITERS", "0")
         .status()
         .expect("cargo runs");

@@ -116,15 +116,26 @@ fn root() -> PathBuf {
     here.ancestors().nth(2).expect("two levels down").to_owned()
 }
 
+/// The arguments that have cargo-mutants look at the modules alone.
+fn module_files() -> impl Iterator<Item = String> {
+    MODULES
+        .iter()
+        .flat_map(|module| ["-f".to_owned(), format!("src/{module}/**")])
+}
+
+/// Where copies are built. Not the workspace's directory: cargo would take the crates of a copy for those of
+/// the workspace.
+fn target_directory(root: &Path) -> PathBuf {
+    root.join("target/mutants/build")
+}
+
 fn list(root: &Path, files: &[String]) -> Vec<Mutant> {
     let mut command = Command::new("cargo");
     command
         .current_dir(root)
         .args(["mutants", "--list", "--json", "-p", "metricstream"]);
     if files.is_empty() {
-        for module in MODULES {
-            command.arg("-f").arg(format!("src/{module}/**"));
-        }
+        command.args(module_files());
     }
     for file in files {
         command.arg("-f").arg(file);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::rewrite::rewrite;
 use crate::tests_of::{self, Programs};
-use crate::{Mutant, Results, Verdict, save};
+use crate::{Mutant, Results, Verdict, save, target_directory};
 
 /// Where the question goes.
 const LIBRARY: &str = "src/lib.rs";
@@ -191,8 +191,7 @@ impl Tree {
             .args(["test", "--no-run", "--message-format=json", "--lib"])
             .args(["-p", "metricstream", "-p", "metricstream-proptests"])
             .current_dir(&self.copy)
-            // Not the workspace's: cargo would take the crates of the copy for those of the workspace.
-            .env("CARGO_TARGET_DIR", self.root.join("target/mutants/build"));
+            .env("CARGO_TARGET_DIR", target_directory(&self.root));
         for test in tests_of::all() {
             command.args(["--test", test]);
         }
