@@ -435,6 +435,11 @@ mod tests {
         })
     }
 
+    /// Clients that share the first stripe.
+    fn of_first_stripe(limiter: &RateLimiter) -> impl Iterator<Item = ClientId> + '_ {
+        (0..).map(client).filter(|&id| limiter.stripe_of(id) == 0)
+    }
+
     fn after(nanos: u64) -> Duration {
         Duration::from_nanos(nanos)
     }
@@ -510,7 +515,7 @@ mod tests {
     #[test]
     fn an_idle_client_is_found_behind_many_tickets_out_of_date() {
         let limiter = limiter(2, 40, 2);
-        let mut ids = (0..).map(client).filter(|&id| limiter.stripe_of(id) == 0);
+        let mut ids = of_first_stripe(&limiter);
         let clients: Vec<_> = (0..20).zip(&mut ids).collect();
         for &(number, id) in &clients {
             assert_eq!(limiter.allow(id, at(number)), Decision::Allowed);
@@ -542,7 +547,7 @@ mod tests {
     #[test]
     fn a_forgotten_client_leaves_no_memory_behind() {
         let limiter = limiter(1000, 10, 2);
-        let mut ids = (0..).map(client).filter(|&id| limiter.stripe_of(id) == 0);
+        let mut ids = of_first_stripe(&limiter);
         for _ in 0..2 {
             let id = ids.next().unwrap();
             (0..1000).for_each(|_| assert_eq!(limiter.allow(id, at(0)), Decision::Allowed));
@@ -607,17 +612,10 @@ mod tests {
         assert!(limiter.top(3, at(SECOND + 7)).is_empty());
     }
 
-    /// A limiter, and clients that all have the same stripe of it.
-    fn one_stripe(count: u32) -> (RateLimiter, Vec<ClientId>) {
-        let limiter = limiter(2, 2000, 2);
-        let clients = (0..).map(client).filter(|&id| limiter.stripe_of(id) == 0);
-        let clients = clients.take(count as usize).collect();
-        (limiter, clients)
-    }
-
     #[test]
     fn the_work_of_forgetting_is_bounded() {
-        let (limiter, ids) = one_stripe(20);
+        let limiter = limiter(2, 2000, 2);
+        let ids: Vec<_> = of_first_stripe(&limiter).take(20).collect();
         for (number, id) in (0..).zip(&ids) {
             limiter.allow(*id, at(number));
         }
@@ -640,9 +638,9 @@ mod tests {
 
     #[test]
     fn memory_is_given_back_when_less_than_a_quarter_is_in_use() {
-        let (limiter, ids) = one_stripe(64);
-        for id in &ids {
-            limiter.allow(*id, at(1));
+        let limiter = limiter(2, 2000, 2);
+        for id in of_first_stripe(&limiter).take(64) {
+            limiter.allow(id, at(1));
         }
         limiter.stripes.for_each(|stripe, clients| {
             if stripe == 0 {

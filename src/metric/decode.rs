@@ -397,21 +397,6 @@ mod tests {
         }
     }
 
-    /// By the general way, which an escape in a key takes.
-    #[test]
-    fn an_empty_key_of_a_tag_is_noted_wherever_it_stands() {
-        for (tags, expected) in [
-            (r#"{"\u0061":"x","":"y"}"#, true),
-            (r#"{"":"y","\u0061":"x"}"#, true),
-            (r#"{"\u0061":"x","b":"y"}"#, false),
-        ] {
-            let body = format!("{{\"metrics\":[{{\"name\":\"a\",\"value\":1,\"tags\":{tags}}}]}}");
-            let mut scratch = Scratch::default();
-            let draft = decode(body.as_bytes(), &Limits::default(), &mut scratch).unwrap();
-            assert_eq!(draft.validate().is_err(), expected, "{tags}");
-        }
-    }
-
     #[test]
     fn what_is_missing_is_missing_from_the_metric_as_a_whole() {
         for metric in [r#"{"value":1}"#, r#"{"name":"a"}"#, r#"{ "x":1}"#] {

@@ -281,26 +281,31 @@ mod tests {
         );
     }
 
+    fn with_tags(tags: &str) -> Result<usize, ErrorKind> {
+        let metric = format!("{{\"name\":\"a\",\"value\":1,\"tags\":{tags}}}");
+        validated(&metric).map_err(|error| error.kind)
+    }
+
+    /// By the general way, which an escape in a key takes.
+    #[test]
+    fn an_empty_key_of_a_tag_is_noted_wherever_it_stands() {
+        let empty = Err(ErrorKind::TagKeyLength { seen: 0 });
+        assert_eq!(with_tags(r#"{"\u0061":"x","":"y"}"#), empty);
+        assert_eq!(with_tags(r#"{"":"y","\u0061":"x"}"#), empty);
+        assert_eq!(with_tags(r#"{"\u0061":"x","b":"y"}"#), Ok(2));
+    }
+
     #[test]
     fn the_error_is_of_the_tag_that_is_wrong_and_not_of_one_at_the_bound() {
-        let (longest, longer) = (
-            "v".repeat(TAG_VALUE_BYTES_MAX),
-            "v".repeat(TAG_VALUE_BYTES_MAX + 1),
-        );
-        let metric =
-            format!("{{\"name\":\"a\",\"value\":1,\"tags\":{{\"a\":\"{longest}\",\"b\":\"{longer}\"}}}}");
-        let seen = u32::try_from(longer.len()).unwrap();
+        let longest = "x".repeat(TAG_VALUE_BYTES_MAX);
         assert_eq!(
-            validated(&metric).unwrap_err().kind,
-            ErrorKind::TagValueLength { seen }
+            with_tags(&format!("{{\"a\":\"{longest}\",\"b\":\"{longest}x\"}}")),
+            Err(ErrorKind::TagValueLength { seen: 257 })
         );
-        let (longest, longer) = ("k".repeat(TAG_KEY_BYTES_MAX), "k".repeat(TAG_KEY_BYTES_MAX + 1));
-        let metric =
-            format!("{{\"name\":\"a\",\"value\":1,\"tags\":{{\"{longest}\":\"\",\"{longer}\":\"\"}}}}");
-        let seen = u32::try_from(longer.len()).unwrap();
+        let longest = "x".repeat(TAG_KEY_BYTES_MAX);
         assert_eq!(
-            validated(&metric).unwrap_err().kind,
-            ErrorKind::TagKeyLength { seen }
+            with_tags(&format!("{{\"{longest}\":\"\",\"{longest}x\":\"\"}}")),
+            Err(ErrorKind::TagKeyLength { seen: 129 })
         );
     }
 }

@@ -286,7 +286,7 @@ fn a_job_is_run_without_a_drain() {
     assert!(report.executions > 1);
 }
 
-/// Notes what it ran, and between two notes of being idle nothing else.
+/// Notes when it ran something and when it had nothing to run.
 struct Idling(Arc<Mutex<Vec<&'static str>>>);
 
 impl Worker for Idling {
