@@ -309,7 +309,7 @@ impl Running {
 
     fn start_reactor(&self, recorder: Recorder, listener: Listener) -> io::Result<JoinHandle<Stopped>> {
         let (shared, log) = (Arc::clone(&self.shared), Arc::clone(&self.log));
-        let servant = Servant::shedding(Arc::clone(&shared), log, recorder);
+        let servant = Servant::new(Arc::clone(&shared), log, recorder);
         let reactor = Reactor::new(shared, Arc::clone(&self.workers), servant, listener)?;
         thread::spawn("reactor", move || reactor.run())
     }

@@ -191,8 +191,13 @@ pub const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
 /// Time between two looks at the connections' deadlines; deadlines are kept this exactly.
 pub const SWEEP_INTERVAL: std::time::Duration = std::time::Duration::from_millis(250);
 
-/// Bytes a worker reads at once, and the buffer it keeps for that.
-pub const READ_BYTES: usize = 64 * 1024;
+/// Bytes a thread reads at once, and the buffer it keeps for that. Few in the simulation, whose requests are
+/// short, so that a read often leaves something.
+pub const READ_BYTES: usize = if cfg!(metricstream_shuttle) {
+    512
+} else {
+    64 * 1024
+};
 
 /// A worker goes on to the next connection once a turn has made lines of this many bytes.
 pub const TURN_LINE_BYTES: usize = 256 * 1024;
@@ -203,6 +208,10 @@ pub const TURN_REPLY_BYTES: usize = 256 * 1024;
 
 /// A worker goes on to the next connection once a turn has answered this many requests.
 pub const TURN_REQUESTS_MAX: usize = 256;
+
+/// Turns that the reactor takes itself of those that one wait brings, while no job waits for a worker: waking
+/// a worker costs more than a short turn. More than so many go to the workers, the first of them first.
+pub const REACTOR_TURNS_MAX: usize = 8;
 
 /// Connections accepted in one go before the sockets that are ready get their turn.
 pub const ACCEPTS_MAX: usize = 64;

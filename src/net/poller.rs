@@ -2,6 +2,8 @@
 //!
 //! Promises: a registered socket is reported at most once until it is armed again (`EPOLLONESHOT`, epoll(7)),
 //! whichever thread arms it; data that arrived before the arming is reported (readiness is level-triggered).
+//! An edge-triggered one (`EPOLLET`) is reported again whenever something has arrived since the last report,
+//! and needs no arming for that.
 //! [`Poller::wake`] ends a wait from any thread and is never lost.
 //! Leaves to the caller: to take what a token stands for before anyone else does. Closing a socket
 //! deregisters it.
@@ -43,6 +45,21 @@ impl Interest {
     }
 }
 
+const EDGE: EventFlags = Interest::Readable.flags().union(EventFlags::ET);
+
+/// With these nothing more comes from the peer.
+const END: EventFlags = EventFlags::RDHUP.union(EventFlags::HUP).union(EventFlags::ERR);
+
+/// A socket that is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// What it was added under.
+    pub token: Token,
+    /// The peer has finished sending, or the connection is broken. An edge-triggered socket may not be
+    /// reported again after this.
+    pub end: bool,
+}
+
 /// An epoll set with a wake-up line.
 #[derive(Debug)]
 pub struct Poller {
@@ -70,6 +87,28 @@ impl Poller {
         debug_assert_ne!(token, WAKE, "the largest token is the poller's own");
         let flags = interest.flags() | EventFlags::ONESHOT;
         Ok(epoll::add(&self.epoll, socket, EventData::new_u64(token), flags)?)
+    }
+
+    /// Adds a socket of which every arrival is reported: bytes, the peer's end of stream, an error. Several
+    /// may share a report; what was reported and not read is not reported again.
+    ///
+    /// # Errors
+    /// As [`Poller::add`].
+    pub fn add_edge(&self, socket: impl AsFd, token: Token) -> io::Result<()> {
+        Ok(epoll::add(&self.epoll, socket, EventData::new_u64(token), EDGE)?)
+    }
+
+    /// Has an added socket reported as [`Poller::add_edge`] does, and once now if it is readable.
+    ///
+    /// # Errors
+    /// As [`Poller::arm`].
+    pub fn arm_edge(&self, socket: impl AsFd, token: Token) -> io::Result<()> {
+        Ok(epoll::modify(
+            &self.epoll,
+            socket,
+            EventData::new_u64(token),
+            EDGE,
+        )?)
     }
 
     /// Adds a socket that is reported as often as it is readable (a listener).
@@ -172,7 +211,16 @@ impl Ready {
 
     /// The tokens that are ready.
     pub fn tokens(&self) -> impl Iterator<Item = Token> + '_ {
-        self.events.iter().map(|event| event.data.u64())
+        self.sockets().map(|socket| socket.token)
+    }
+
+    /// The sockets that are ready.
+    pub fn sockets(&self) -> impl ExactSizeIterator<Item = Readiness> + '_ {
+        self.events.iter().map(|event| Readiness {
+            token: event.data.u64(),
+            // A field of a packed structure: copied before it is looked at.
+            end: { event.flags }.intersects(END),
+        })
     }
 }
 
@@ -230,6 +278,27 @@ mod tests {
         assert!(tokens(&poller, SHORT).is_empty());
         poller.arm_repeating(&far, 7, Interest::Any).expect("arm");
         assert_eq!(tokens(&poller, LONG), [7], "there is room to write");
+    }
+
+    #[test]
+    fn an_edge_is_reported_for_each_arrival_and_its_end() {
+        let poller = Poller::new().expect("poller");
+        let (mut near, mut far) = UnixStream::pair().expect("pair");
+        poller.add_edge(&far, 7).expect("add");
+        assert!(tokens(&poller, Duration::ZERO).is_empty());
+        near.write_all(b"x").expect("write");
+        assert_eq!(tokens(&poller, LONG), [7]);
+        assert!(tokens(&poller, SHORT).is_empty(), "it is unread, and no news");
+        poller.arm_edge(&far, 7).expect("arm");
+        assert_eq!(tokens(&poller, LONG), [7], "armed anew, it is news once more");
+        near.write_all(b"y").expect("write");
+        assert_eq!(tokens(&poller, LONG), [7], "without arming");
+        far.read_exact(&mut [0; 2]).expect("read");
+        drop(near);
+        let mut ready = Ready::new();
+        poller.wait(&mut ready, LONG).expect("wait");
+        let ended = Readiness { token: 7, end: true };
+        assert!(ready.sockets().eq([ended]));
     }
 
     #[test]

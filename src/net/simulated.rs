@@ -1,8 +1,9 @@
 //! A network in memory with the interface of the system's, for the simulation of the whole server.
 //!
 //! Promises: readiness is epoll's. An armed socket is reported when its interest holds at the moment of the
-//! wait, whatever came first; a one-shot one is reported once and then not until it is armed again; an error
-//! is reported whatever the interest; which of several ready sockets a wait reports, and in which order, is
+//! wait, whatever came first; a one-shot one is reported once and then not until it is armed again, an
+//! edge-triggered one once more for each arrival (what a read leaves has not arrived yet); an error is
+//! reported whatever the interest; which of several ready sockets a wait reports, and in which order, is
 //! chance, one at least. Bytes arrive whole, in order and once, in pieces of any size; both directions are
 //! bounded. A socket closed with bytes unread resets the connection, as TCP does, and what the peer had not
 //! read yet may be lost then. Everything is a function of the chance given and of the order in which the
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use crate::sync::shim::{Arc, Condvar, Mutex, MutexGuard};
 
-pub use super::poller::{Interest, Token};
+pub use super::poller::{Interest, Readiness, Token};
 pub use super::socket::Transfer;
 
 /// A number below the one given, by chance.
@@ -52,7 +53,7 @@ pub struct Poller {
 /// The tokens of one wait.
 #[derive(Debug, Default)]
 pub struct Ready {
-    tokens: Vec<Token>,
+    sockets: Vec<Readiness>,
 }
 
 /// A client's end of a connection; closed when dropped.
@@ -103,6 +104,8 @@ struct Watch {
     token: Token,
     interest: Interest,
     armed: bool,
+    /// Every arrival arms it again.
+    edge: bool,
 }
 
 impl Network {
@@ -189,6 +192,15 @@ impl Shared {
     }
 }
 
+impl Link {
+    /// Something arrived at the server.
+    fn news(&mut self) {
+        if let Some(watch) = &mut self.watch {
+            watch.armed |= watch.edge;
+        }
+    }
+}
+
 impl State {
     fn has_event(&self) -> bool {
         self.woken || self.accepts() || self.links.iter().any(|link| self.is_event(link))
@@ -213,8 +225,8 @@ impl State {
             }
     }
 
-    /// The tokens of what is ready, or some of them; they are disarmed.
-    fn take_events(&mut self, tokens: &mut Vec<Token>) {
+    /// What is ready, or some of it; it is disarmed.
+    fn take_events(&mut self, sockets: &mut Vec<Readiness>) {
         let mut ready: Vec<_> = (0..self.links.len())
             .filter(|&index| self.is_event(&self.links[index]))
             .map(Some)
@@ -224,16 +236,19 @@ impl State {
         }
         while !ready.is_empty() {
             let index = ready.swap_remove((self.chance)(ready.len()));
-            if !tokens.is_empty() && (self.chance)(8) == 0 {
+            if !sockets.is_empty() && (self.chance)(8) == 0 {
                 crate::reached!(EVENT_LATE);
                 continue;
             }
             match index {
-                None => tokens.extend(self.listener),
+                None => sockets.extend(self.listener.map(|token| Readiness { token, end: false })),
                 Some(index) => {
-                    if let Some(watch) = &mut self.links[index].watch {
+                    let link = &mut self.links[index];
+                    let end = link.client_finished || link.server_reset || self.crashed;
+                    if let Some(watch) = &mut link.watch {
                         watch.armed = false;
-                        tokens.push(watch.token);
+                        let token = watch.token;
+                        sockets.push(Readiness { token, end });
                     }
                 }
             }
@@ -340,7 +355,11 @@ impl Socket {
             };
         }
         let count = state.some_of(waiting.min(room));
-        buffer.extend(state.links[self.link].to_server.drain(..count));
+        let link = &mut state.links[self.link];
+        buffer.extend(link.to_server.drain(..count));
+        if count < waiting && count < room {
+            link.news();
+        }
         self.shared.changed(state);
         Transfer::Moved(count)
     }
@@ -413,7 +432,24 @@ impl Poller {
     /// # Errors
     /// Never.
     pub fn add(&self, socket: &Socket, token: Token, interest: Interest) -> io::Result<()> {
-        self.watch(socket, token, interest);
+        self.watch(socket, token, interest, false);
+        Ok(())
+    }
+
+    /// Adds a socket of which every arrival is reported.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn add_edge(&self, socket: &Socket, token: Token) -> io::Result<()> {
+        self.arm_edge(socket, token)
+    }
+
+    /// Has every arrival on a socket reported, and what is there already.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn arm_edge(&self, socket: &Socket, token: Token) -> io::Result<()> {
+        self.watch(socket, token, Interest::Readable, true);
         Ok(())
     }
 
@@ -433,7 +469,7 @@ impl Poller {
     /// # Errors
     /// When the socket was never added.
     pub fn arm(&self, socket: &Socket, token: Token, interest: Interest) -> io::Result<()> {
-        self.watch(socket, token, interest);
+        self.watch(socket, token, interest, false);
         Ok(())
     }
 
@@ -451,14 +487,14 @@ impl Poller {
     /// # Errors
     /// Never.
     pub fn wait(&self, ready: &mut Ready, timeout: Duration) -> io::Result<()> {
-        ready.tokens.clear();
+        ready.sockets.clear();
         let state = self.shared.state.lock();
         let (mut state, _) =
             self.shared
                 .events
                 .wait_timeout_while("SIMULATED_POLL", state, timeout, |state| !state.has_event());
         state.woken = false;
-        state.take_events(&mut ready.tokens);
+        state.take_events(&mut ready.sockets);
         Ok(())
     }
 
@@ -469,12 +505,13 @@ impl Poller {
         self.shared.changed(state);
     }
 
-    fn watch(&self, socket: &Socket, token: Token, interest: Interest) {
+    fn watch(&self, socket: &Socket, token: Token, interest: Interest, edge: bool) {
         let mut state = self.shared.state.lock();
         state.links[socket.link].watch = Some(Watch {
             token,
             interest,
             armed: true,
+            edge,
         });
         self.shared.changed(state);
     }
@@ -489,7 +526,12 @@ impl Ready {
 
     /// The tokens that are ready.
     pub fn tokens(&self) -> impl Iterator<Item = Token> + '_ {
-        self.tokens.iter().copied()
+        self.sockets().map(|socket| socket.token)
+    }
+
+    /// The sockets that are ready.
+    pub fn sockets(&self) -> impl ExactSizeIterator<Item = Readiness> + '_ {
+        self.sockets.iter().copied()
     }
 }
 
@@ -511,7 +553,9 @@ impl Client {
             return Transfer::WouldBlock;
         }
         let count = state.some_of(bytes.len().min(room));
-        state.links[self.link].to_server.extend(&bytes[..count]);
+        let link = &mut state.links[self.link];
+        link.to_server.extend(&bytes[..count]);
+        link.news();
         self.shared.changed(state);
         Transfer::Moved(count)
     }
@@ -556,14 +600,18 @@ impl Client {
     /// Tells the server that nothing more will be sent.
     pub fn finish_sending(&self) {
         let mut state = self.shared.state.lock();
-        state.links[self.link].client_finished = true;
+        let link = &mut state.links[self.link];
+        link.client_finished = true;
+        link.news();
         self.shared.changed(state);
     }
 
     /// Resets the connection.
     pub fn reset(self) {
         let mut state = self.shared.state.lock();
-        state.links[self.link].server_reset = true;
+        let link = &mut state.links[self.link];
+        link.server_reset = true;
+        link.news();
         self.shared.changed(state);
     }
 
@@ -580,6 +628,7 @@ impl Drop for Client {
         link.client_gone = true;
         link.client_finished = true;
         link.server_reset |= !link.to_client.is_empty();
+        link.news();
         self.shared.changed(state);
     }
 }

@@ -166,6 +166,13 @@ impl Stream {
         }
     }
 
+    /// Whether it is under TLS.
+    #[inline]
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
     /// Whether a read would find something without the socket being ready.
     #[inline]
     #[must_use]

@@ -46,6 +46,12 @@ pub struct Connection {
     pub lingering: bool,
     /// When the first byte of the request in `partial` came, or a connection whose TLS handshake is not done.
     pub request_began: Option<Instant>,
+    /// The poller reports every arrival, armed or not.
+    pub edge: bool,
+    /// The poller has reported the end of what the peer sends.
+    pub end_reported: bool,
+    /// The last turn found more than one read's worth: the next ones may take long, too.
+    pub heavy: bool,
     /// Not to be read before then, unless the workers run out of work.
     pub paused_until: Option<Instant>,
     /// When to give up on the client.
@@ -70,6 +76,9 @@ impl Connection {
             backlog: false,
             lingering: false,
             request_began: None,
+            edge: false,
+            end_reported: false,
+            heavy: false,
             paused_until: None,
             deadline: Instant::ZERO,
             unsent: Vec::new(),
@@ -130,6 +139,23 @@ impl Connection {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.partial.is_empty() && !self.has_unsent() && !self.lingering && !self.stream.is_mid_handshake()
+    }
+
+    /// Whether a turn on it is short: what is to be done is at most one read's worth of requests.
+    #[must_use]
+    pub fn is_light(&self) -> bool {
+        let unfinished = self.heavy || self.backlog || self.lingering || self.has_unsent();
+        !unfinished && !self.is_handshaking()
+    }
+
+    /// Whether all that it waits for is something new from the peer, which an edge would report: a turn
+    /// reads all that is there or leaves a backlog (READY-KEPT). An end that was reported is not reported
+    /// again (READY-END), and TLS reads in units of its own.
+    #[must_use]
+    pub fn waits_for_news(&self) -> bool {
+        let ended = self.end_reported && !crate::seeded!(END_FORGOTTEN);
+        let goes_on = self.fate == Fate::KeepAlive && !ended && !self.stream.is_tls();
+        goes_on && self.interest() == Interest::Readable
     }
 
     /// What to wait for at rest. A backlog waits for writability, which is there at once: that is a place at

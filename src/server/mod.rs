@@ -173,19 +173,31 @@ impl Shared {
         if !connection.lingering {
             connection.deadline = deadline(&connection, now, timeouts);
         }
-        let (token, interest) = (connection.token(), connection.interest());
+        let token = connection.token();
         let pause = self.pause(&mut connection, now);
         // Not armed: the peer is gone, and dropping the connection closes it.
-        #[allow(clippy::borrowed_box, reason = "the table holds boxes")]
-        let armed = |resting: &Box<Connection>| {
+        drop(self.table.rest(token, connection, |resting, missed| {
             let forgotten = crate::seeded!(PARTIAL_NOT_ARMED) && !resting.partial.is_empty();
-            pause.is_some() || forgotten || self.poller.arm(resting.socket(), token, interest).is_ok()
-        };
-        drop(self.table.rest(token, connection, armed));
+            pause.is_some() || forgotten || self.arm(resting, missed)
+        }));
         if let Some(until) = pause {
             crate::reached!(CONNECTION_PAUSED);
             self.pauses.enter(token, until);
         }
+    }
+
+    /// Has the poller report what a connection at rest waits for; `missed` is whether it reported something
+    /// while a thread had it.
+    fn arm(&self, connection: &mut Connection, missed: bool) -> bool {
+        let token = connection.token();
+        let edge = connection.waits_for_news();
+        let was_edge = std::mem::replace(&mut connection.edge, edge);
+        if !connection.edge {
+            let interest = connection.interest();
+            return self.poller.arm(connection.socket(), token, interest).is_ok();
+        }
+        // A system call less for each request of a connection that stays.
+        was_edge && !missed || self.poller.arm_edge(connection.socket(), token).is_ok()
     }
 
     /// Until when `connection` is not to be read, if it is not. Nothing that it waits for counts meanwhile.
@@ -207,11 +219,8 @@ impl Shared {
         // Not armed, as in `rest`.
         drop(self.table.visit(token, |connection| {
             // The slot may have a new connection by now, which is nobody's business here.
-            connection.paused_until.take().is_none()
-                || self
-                    .poller
-                    .arm(connection.socket(), token, connection.interest())
-                    .is_ok()
+            // What came during the pause was reported, perhaps, and left.
+            connection.paused_until.take().is_none() || self.arm(connection, true)
         }));
     }
 

@@ -1,7 +1,8 @@
 //! The reactor: one thread that accepts connections, owns the idle ones and keeps every deadline.
 //!
-//! Promises: it never waits for a client or a worker. When the workers' queue is full it answers 503 itself,
-//! at once. A stop refuses new connections, lets what is in flight finish, and ends at the deadline.
+//! Promises: it never waits for a client or a worker. A few short turns it takes itself, while no job waits
+//! for a worker; the others are the workers'. When their queue is full it answers 503 itself, at once. A stop
+//! refuses new connections, lets what is in flight finish, and ends at the deadline.
 //! Leaves to the caller: draining the workers and the log after it has ended.
 
 use std::net::SocketAddr;
@@ -11,7 +12,7 @@ use crate::clock::Instant;
 use crate::limits;
 use crate::monitor::repeats::{Repeats, Say};
 use crate::net::tls::Stream;
-use crate::net::{Interest, Listener, Ready, Socket, Token};
+use crate::net::{Interest, Listener, Readiness, Ready, Socket, Token};
 use crate::sync::shim::{Arc, panic};
 use crate::sync::thread_pool::{Refused, ThreadPool};
 
@@ -53,7 +54,7 @@ pub struct Stopped {
 }
 
 impl Reactor {
-    /// A reactor for `listener`; `servant` must be a shedding one.
+    /// A reactor for `listener`, which serves with `servant` what it does not hand to `workers`.
     ///
     /// # Errors
     /// When the listener cannot be watched.
@@ -122,12 +123,15 @@ impl Reactor {
         if let Err(error) = self.shared.poller.wait(ready, timeout) {
             tracing::error!(%error, "waiting for sockets failed");
         }
-        for token in ready.tokens() {
-            if token == LISTENER {
-                self.accept();
-            } else if let Some(connection) = self.shared.table.take(token) {
-                self.dispatch(connection);
-            }
+        let sockets = ready.sockets();
+        let own_turns = if self.workers.has_jobs() {
+            0
+        } else {
+            limits::REACTOR_TURNS_MAX
+        };
+        let handed_on = sockets.len().saturating_sub(own_turns);
+        for (index, socket) in sockets.enumerate() {
+            self.see_to(socket, index >= handed_on);
         }
         let now = self.shared.clock.now();
         self.end_pauses(now);
@@ -141,12 +145,33 @@ impl Reactor {
         }
     }
 
+    /// Accepts, or has a ready connection served: here if a brief turn will do and is `allowed`, or else by a
+    /// worker.
+    fn see_to(&mut self, Readiness { token, end }: Readiness, allowed: bool) {
+        if token == LISTENER {
+            self.accept();
+            return;
+        }
+        let connection = self.shared.table.take(token, |connection| {
+            connection.end_reported |= end;
+            connection.paused_until.is_none()
+        });
+        match connection {
+            Some(connection) if allowed && connection.is_light() => {
+                crate::reached!(TURN_ON_REACTOR);
+                contain(&self.shared, || self.servant.turn_briefly(connection));
+            }
+            Some(connection) => self.dispatch(connection),
+            None => {}
+        }
+    }
+
     /// Hands a ready connection to a worker, or refuses its requests here when the queue is full.
     fn dispatch(&mut self, connection: Box<Connection>) {
         match self.workers.submit(connection) {
             Ok(()) => self.servant.pacer().note_taken(),
             Err(Refused::Full(connection) | Refused::Stopped(connection)) => {
-                contain(&self.shared, || self.servant.turn(connection));
+                contain(&self.shared, || self.servant.turn_shedding(connection));
             }
         }
     }
@@ -206,13 +231,20 @@ impl Reactor {
             return;
         };
         let token = lease.token();
-        if let Err(error) = self.shared.poller.add(&socket, token, Interest::Readable) {
-            tracing::error!(%error, "a connection cannot be watched");
-            return;
-        }
         let now = self.shared.clock.now();
         let reserved = Budget::reserve_none(&self.shared.buffers);
         let Rules { timeouts, tls, .. } = self.servant.rules();
+        let edge = tls.is_none();
+        let poller = &self.shared.poller;
+        let added = if edge {
+            poller.add_edge(&socket, token)
+        } else {
+            poller.add(&socket, token, Interest::Readable)
+        };
+        if let Err(error) = added {
+            tracing::error!(%error, "a connection cannot be watched");
+            return;
+        }
         let stream = match Stream::new(socket, tls.as_ref()) {
             Ok(stream) => stream,
             Err(error) => {
@@ -221,13 +253,14 @@ impl Reactor {
             }
         };
         let mut connection = Box::new(Connection::new(stream, peer.ip(), lease, reserved));
+        connection.edge = edge;
         connection.deadline = now.after(timeouts.idle_timeout);
         if connection.is_handshaking() {
             connection.request_began = Some(now);
             connection.deadline = now.after(timeouts.request_timeout);
         }
         // Added armed: the event, if it is there already, waits in the poller until this thread asks.
-        if self.shared.table.rest(token, connection, |_| true).is_err() {
+        if self.shared.table.rest(token, connection, |_, _| true).is_err() {
             unreachable!("arming is not tried");
         }
     }

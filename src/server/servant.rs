@@ -112,10 +112,20 @@ pub struct Servant {
     scratch: Scratch,
     dates: DateCache,
     ids: RequestIds,
-    /// Refuse what would need work, because the workers' queue is full.
-    shedding: bool,
+    duty: Duty,
     /// When those may come back.
     pacer: Pacer,
+}
+
+/// How much of a turn is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Duty {
+    /// All of it.
+    Whole,
+    /// What one read brings; the rest is left for a turn of a worker.
+    Brief,
+    /// What would need work is refused, because the workers' queue is full.
+    Shed,
 }
 
 /// How serving the bytes at hand ended.
@@ -158,17 +168,8 @@ impl Servant {
             scratch: Scratch::default(),
             dates: DateCache::default(),
             ids: RequestIds::default(),
-            shedding: false,
+            duty: Duty::Whole,
             pacer,
-        }
-    }
-
-    /// A servant that refuses what would need work, for the thread that found the workers' queue full.
-    #[must_use]
-    pub fn shedding(shared: Arc<Shared>, log: Arc<Log>, recorder: Recorder) -> Self {
-        Self {
-            shedding: true,
-            ..Self::new(shared, log, recorder)
         }
     }
 
@@ -190,20 +191,35 @@ impl Servant {
     }
 
     /// One turn on a connection that is ready, or that a turn left with a backlog.
-    pub fn turn(&mut self, mut connection: Box<Connection>) {
+    pub fn turn(&mut self, connection: Box<Connection>) {
+        self.turn_as(Duty::Whole, connection);
+    }
+
+    /// A turn that ends after one read: on the thread that others wait for.
+    pub fn turn_briefly(&mut self, connection: Box<Connection>) {
+        self.turn_as(Duty::Brief, connection);
+    }
+
+    /// A turn that refuses what would need work, on the thread that found the workers' queue full.
+    pub fn turn_shedding(&mut self, connection: Box<Connection>) {
+        self.turn_as(Duty::Shed, connection);
+    }
+
+    fn turn_as(&mut self, duty: Duty, mut connection: Box<Connection>) {
+        self.duty = duty;
         self.rules();
         // A turn that panicked may have left lines of a connection that is gone.
         if !crate::seeded!(LINES_KEPT_AFTER_PANIC) {
             self.lines.clear();
         }
         crate::panic_point!(PANIC_IN_TURN);
-        if self.shedding {
+        if duty == Duty::Shed {
             crate::reached!(SHED_ON_REACTOR);
         }
         if connection.lingering {
             return self.drop_input(connection);
         }
-        if self.shedding && connection.is_handshaking() {
+        if duty == Duty::Shed && connection.is_handshaking() {
             // The work of a handshake is a worker's; without one, a refusal cannot be said either.
             self.shared.stats.refused_queue_full.add(1);
             return;
@@ -253,7 +269,9 @@ impl Servant {
         let mut read = if std::mem::take(&mut connection.backlog) {
             Read::Filled
         } else {
-            self.read(connection, input)
+            let read = self.read(connection, input);
+            connection.heavy = read == Read::Filled;
+            read
         };
         loop {
             let arrived = self.shared.clock.now();
@@ -275,6 +293,11 @@ impl Servant {
                     return Ok(());
                 }
                 (Served::NeedMore, Read::Drained) => return Ok(()),
+                (Served::NeedMore, Read::Filled) if self.duty == Duty::Brief => {
+                    crate::reached!(TURN_HANDED_ON);
+                    connection.backlog = true;
+                    return Ok(());
+                }
                 (Served::NeedMore, Read::Filled) if self.reserve(connection, input, arrived).is_err() => {
                     return Ok(());
                 }
@@ -321,6 +344,15 @@ impl Servant {
         }
     }
 
+    /// Bytes of replies after which a turn is over.
+    fn reply_bytes_max(&self) -> usize {
+        match self.duty {
+            // The first page or refusal ends it: a page may take long to make.
+            Duty::Brief => 1,
+            Duty::Whole | Duty::Shed => limits::TURN_REPLY_BYTES,
+        }
+    }
+
     /// Answers the whole requests at the start of `input` and removes them.
     fn serve(&mut self, connection: &mut Connection, input: &mut Vec<u8>, arrived: Instant) -> Served {
         let date = self.date();
@@ -328,7 +360,7 @@ impl Servant {
         let served = loop {
             if connection.turn.len() >= limits::TURN_REQUESTS_MAX
                 || self.lines.len() >= limits::TURN_LINE_BYTES
-                || connection.turn.ready_bytes() >= limits::TURN_REPLY_BYTES
+                || connection.turn.ready_bytes() >= self.reply_bytes_max()
             {
                 break Served::TurnFull;
             }
@@ -420,7 +452,7 @@ impl Servant {
             }
         };
         match route {
-            Route::Ingest(_) if self.shedding => {
+            Route::Ingest(_) if self.duty == Duty::Shed => {
                 self.shared.stats.refused_queue_full.add(1);
                 let limit = self.shared.bounds.queue_jobs_max;
                 let asked = self.asked(head, Endpoint::Ingest, None, arrived);
@@ -620,6 +652,8 @@ struct Asked {
 fn refuse_rest(connection: &mut Connection, asked: &Asked, refusal: &Refusal, date: Date) {
     refuse(&mut connection.turn, asked, refusal, Form::close(date));
     connection.fate = Fate::Linger;
+    // What it sent is not answered, so there is nothing to come back for but its end.
+    connection.backlog = false;
 }
 
 fn refuse(turn: &mut Turn, asked: &Asked, refusal: &Refusal, form: Form) {

@@ -3,6 +3,7 @@
 //! Promises: a connection is either here or with exactly one thread; taking it is what makes it yours. The
 //! number of connections is bounded: each holds a [`Lease`] of a slot from its first moment to its last,
 //! and gives it back when dropped, also by a panic.
+//! An event for a connection that is with a thread is kept for its next rest (READY-KEPT).
 //! Leaves to the caller: to arm the socket under [`Table::rest`]'s lock, so that the event cannot come
 //! before the connection is here.
 
@@ -13,9 +14,16 @@ use crate::sync::shim::{Arc, Mutex};
 /// Slots for connections of type `C`.
 #[derive(Debug)]
 pub struct Table<C> {
-    slots: Vec<Mutex<Option<C>>>,
+    slots: Vec<Mutex<Slot<C>>>,
     free: Mutex<Vec<u32>>,
     stats: Arc<Stats>,
+}
+
+#[derive(Debug)]
+struct Slot<C> {
+    resting: Option<C>,
+    /// An event came when the connection could not be taken.
+    missed: bool,
 }
 
 /// The right to a slot, and a place among the connections that may be open.
@@ -31,7 +39,14 @@ impl<C> Table<C> {
     pub fn new(slots: usize, stats: Arc<Stats>) -> Self {
         let slots = u32::try_from(slots).expect("config bounds connections_max");
         Self {
-            slots: (0..slots).map(|_| Mutex::new(None)).collect(),
+            slots: (0..slots)
+                .map(|_| {
+                    Mutex::new(Slot {
+                        resting: None,
+                        missed: false,
+                    })
+                })
+                .collect(),
             // Low slots first, so that a sweep of few connections touches few lines.
             free: Mutex::new((0..slots).rev().collect()),
             stats,
@@ -55,51 +70,69 @@ impl<C> Table<C> {
         self.slots.len() - self.free.lock().len()
     }
 
-    /// Lays `connection` to rest in the slot of `token` and calls `arm` on it before anyone can take it. When
-    /// `arm` fails the connection comes back.
+    /// Lays `connection` to rest in the slot of `token` and calls `arm` on it before anyone can take it, with
+    /// whether an event came since the last rest that found nobody. When `arm` fails the connection comes
+    /// back.
     ///
     /// # Errors
     /// The connection, when it could not be armed.
-    pub fn rest(&self, token: Token, connection: C, arm: impl FnOnce(&C) -> bool) -> Result<(), C> {
+    pub fn rest(
+        &self,
+        token: Token,
+        mut connection: C,
+        arm: impl FnOnce(&mut C, bool) -> bool,
+    ) -> Result<(), C> {
         if crate::seeded!(ARMED_BEFORE_REST) {
-            if !arm(&connection) {
+            let missed = std::mem::take(&mut self.slot(token).lock().missed);
+            if !arm(&mut connection, missed) {
                 return Err(connection);
             }
-            *self.slot(token).lock() = Some(connection);
+            self.slot(token).lock().resting = Some(connection);
             return Ok(());
         }
         let mut slot = self.slot(token).lock();
-        debug_assert!(slot.is_none(), "one connection a slot");
-        if !arm(&connection) {
+        debug_assert!(slot.resting.is_none(), "one connection a slot");
+        let missed = std::mem::take(&mut slot.missed);
+        if !arm(&mut connection, missed) {
             return Err(connection);
         }
-        *slot = Some(connection);
+        slot.resting = Some(connection);
         Ok(())
     }
 
-    /// Takes the connection at rest under `token`; `None` when it is with a thread or gone.
+    /// Takes the connection at rest under `token` for an event on it, if `wanted` says so. `None`, and the
+    /// event is kept, when it is not wanted, with a thread or gone.
     #[must_use]
-    pub fn take(&self, token: Token) -> Option<C> {
-        self.slot(token).lock().take()
+    pub fn take(&self, token: Token, wanted: impl FnOnce(&mut C) -> bool) -> Option<C> {
+        let mut slot = self.slot(token).lock();
+        let taken = slot.resting.take_if(wanted);
+        if taken.is_none() {
+            crate::reached!(EVENT_KEPT);
+            slot.missed = !crate::seeded!(EVENT_FORGOTTEN);
+        }
+        taken
     }
 
     /// Calls `keep` on the connection at rest under `token`, if there is one, and takes it when the answer is
     /// no.
     pub fn visit(&self, token: Token, keep: impl FnOnce(&mut C) -> bool) -> Option<C> {
-        self.slot(token).lock().take_if(|connection| !keep(connection))
+        self.slot(token)
+            .lock()
+            .resting
+            .take_if(|connection| !keep(connection))
     }
 
     /// Takes every connection at rest that `wanted` points out, and hands it to `taken` outside the lock.
     pub fn take_each(&self, mut wanted: impl FnMut(&C) -> bool, mut taken: impl FnMut(C)) {
         for slot in &self.slots {
-            let found = slot.lock().take_if(|connection| wanted(connection));
+            let found = slot.lock().resting.take_if(|connection| wanted(connection));
             if let Some(connection) = found {
                 taken(connection);
             }
         }
     }
 
-    fn slot(&self, token: Token) -> &Mutex<Option<C>> {
+    fn slot(&self, token: Token) -> &Mutex<Slot<C>> {
         let index = usize::try_from(token).expect("tokens are slot numbers");
         &self.slots[index]
     }
@@ -146,12 +179,36 @@ mod tests {
     fn a_connection_is_taken_once() {
         let table = table(1);
         let lease = Table::lease(&table).expect("a slot");
-        assert_eq!(table.take(lease.token()), None);
-        table.rest(lease.token(), "c", |_| true).expect("armed");
-        assert_eq!(table.take(lease.token()), Some("c"));
-        assert_eq!(table.take(lease.token()), None);
-        assert_eq!(table.rest(lease.token(), "c", |_| false), Err("c"));
-        assert_eq!(table.take(lease.token()), None);
+        assert_eq!(table.take(lease.token(), |_| true), None);
+        table.rest(lease.token(), "c", |_, _| true).expect("armed");
+        assert_eq!(table.take(lease.token(), |_| true), Some("c"));
+        assert_eq!(table.take(lease.token(), |_| true), None);
+        assert_eq!(table.rest(lease.token(), "c", |_, _| false), Err("c"));
+        assert_eq!(table.take(lease.token(), |_| true), None);
+    }
+
+    #[test]
+    fn an_event_that_finds_nobody_is_told_at_the_next_rest_and_once() {
+        let table = table(1);
+        let token = Table::lease(&table).expect("a slot").token();
+        let rest = || {
+            let mut told = false;
+            let armed = |_: &mut _, missed| {
+                told = missed;
+                true
+            };
+            table.rest(token, "c", armed).expect("armed");
+            told
+        };
+        assert!(!rest());
+        assert_eq!(table.take(token, |_| false), None, "not wanted");
+        assert_eq!(table.take(token, |_| true), Some("c"));
+        assert!(rest());
+        assert_eq!(table.take(token, |_| true), Some("c"));
+        assert_eq!(table.take(token, |_| true), None, "with a thread");
+        assert!(rest());
+        assert_eq!(table.take(token, |_| true), Some("c"));
+        assert!(!rest(), "told once");
     }
 
     #[test]
@@ -159,14 +216,14 @@ mod tests {
         let table = table(1);
         let lease = Table::lease(&table).expect("a slot");
         assert_eq!(table.visit(lease.token(), |_| unreachable!()), None);
-        table.rest(lease.token(), "c", |_| true).expect("armed");
+        table.rest(lease.token(), "c", |_, _| true).expect("armed");
         let renamed = table.visit(lease.token(), |connection| {
             *connection = "d";
             true
         });
         assert_eq!(renamed, None, "it stays");
         assert_eq!(table.visit(lease.token(), |_| false), Some("d"));
-        assert_eq!(table.take(lease.token()), None);
+        assert_eq!(table.take(lease.token(), |_| true), None);
     }
 
     #[test]
@@ -175,7 +232,7 @@ mod tests {
         let leases: Vec<_> = ["a", "b", "c"]
             .map(|name| {
                 let lease = Table::lease(&table).expect("a slot");
-                table.rest(lease.token(), name, |_| true).expect("armed");
+                table.rest(lease.token(), name, |_, _| true).expect("armed");
                 lease
             })
             .into();
@@ -183,6 +240,6 @@ mod tests {
         table.take_each(|name| *name != "b", |name| taken.push(name));
         taken.sort_unstable();
         assert_eq!(taken, ["a", "c"]);
-        assert_eq!(table.take(leases[1].token()), Some("b"));
+        assert_eq!(table.take(leases[1].token(), |_| true), Some("b"));
     }
 }

@@ -30,7 +30,7 @@ const TESTS: &[(&str, usize)] = if cfg!(metricstream_loom) {
         ("mutex_pool", 2),
         ("rate_limit", 1),
         ("ring", 6),
-        ("simulation", 36),
+        ("simulation", 38),
         ("stop", 3),
         ("thread_pool", 7),
         ("watermark", 3),

@@ -86,6 +86,16 @@ fn drain_not_flushed() {
 }
 
 #[test]
+fn end_forgotten() {
+    is_noticed("END_FORGOTTEN");
+}
+
+#[test]
+fn event_forgotten() {
+    is_noticed("EVENT_FORGOTTEN");
+}
+
+#[test]
 fn failed_group_not_cut() {
     is_noticed("FAILED_GROUP_NOT_CUT");
 }
