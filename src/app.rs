@@ -34,6 +34,7 @@ use crate::server::reactor::{Reactor, Stopped, Workers};
 use crate::server::rules::{Rules, Timeouts};
 use crate::server::servant::{Log, Sender, Servant};
 use crate::server::turn::Outcome;
+use crate::server::turns::Watched;
 use crate::server::{Bounds, Shared, Threads};
 use crate::stats::Stats;
 use crate::sync::shim::Arc;
@@ -205,7 +206,7 @@ impl App {
         )?);
         tell_of_recovery(log.recovery());
         let servants = (0..config.workers)
-            .map(|_| Servant::new(Arc::clone(&shared), Arc::clone(&log), recorder()))
+            .map(|_| Watched::new(Servant::new(Arc::clone(&shared), Arc::clone(&log), recorder())))
             .collect();
         let keeper = housekeeper(config, &shared, address)?;
         let threads = Running::start(config, shared, log, servants, keeper)?;
@@ -281,7 +282,7 @@ impl Running {
         config: &Config,
         shared: Arc<Shared>,
         log: Arc<Log>,
-        servants: Vec<Servant>,
+        servants: Vec<Watched<Servant>>,
         keeper: Housekeeper,
     ) -> io::Result<Self> {
         let workers = Arc::new(ThreadPool::start("worker", servants, config.queue_jobs_max)?);
@@ -292,6 +293,7 @@ impl Running {
                 Arc::clone(&log),
                 Arc::clone(&housekeeping_stop),
             );
+        let turns = servants.iter().map(Watched::turns).collect();
             thread::spawn("housekeeper", move || keeper.run(&shared, &log, &stop))?
         };
         *shared.threads.lock() = Some(Threads {
@@ -304,6 +306,7 @@ impl Running {
             log,
             housekeeper,
             housekeeping_stop,
+            turns,
         })
     }
 
