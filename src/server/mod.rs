@@ -397,6 +397,7 @@ fn set_threads(reading: &mut Reading, workers: &Workers, log: &Log) {
         ("log_segments", status.segments()),
         ("log_segment_bytes", status.segment_bytes()),
         ("log_breaker_state", breaker),
+        ("log_keeper_failing", u64::from(status.kept.failing)),
     ] {
         reading.set_whole(name, value);
     }
