@@ -1,8 +1,8 @@
 //! What can change while the server runs, replaced as a whole.
 //!
-//! Promises: a thread that asks after a replacement acts by the new rules, all of them; a turn acts by the
-//! rules it began with. Asking costs one load while nothing changes. Nobody waits for a replacement but for
-//! the time of copying a pointer.
+//! Promises: a thread that asks after it was told of a replacement acts by the new rules (RULES-TOLD), and by
+//! all of them (RULES-WHOLE); what it does until it asks again is by one set of rules. Asking costs one load
+//! while nothing changes. Nobody waits for a replacement but for the time of copying a pointer.
 //! Leaves to the caller: to make rules that are right before it replaces the ones in force.
 //!
 //! # Why a count and a lock are enough

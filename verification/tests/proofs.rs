@@ -67,7 +67,7 @@ fn listed_ids() -> BTreeSet<String> {
 }
 
 /// The modules that PROOFS.md speaks of.
-const MODULES: [&str; 11] = [
+const MODULES: [&str; 12] = [
     "RING",
     "MUTEX_POOL",
     "THREAD_POOL",
@@ -78,6 +78,7 @@ const MODULES: [&str; 11] = [
     "RATE_LIMIT",
     "BUDGET",
     "PAUSE",
+    "RULES",
     "HONEST",
 ];
 
