@@ -240,7 +240,15 @@ impl App {
         if before.tls.is_some() != config.tls.is_some() {
             return Err(StartError::TlsSwitched);
         }
-        latest.replace(rules(config, Some(&before))?);
+        let next = rules(config, Some(&before))?;
+        if crate::seeded!(RULES_IN_PARTS) {
+            // The tokens and limits of the one, the rest of the other, for long enough to be met.
+            let mut mixed = rules(config, Some(&before))?;
+            mixed.admin_addresses = before.admin_addresses.clone();
+            latest.replace(mixed);
+            (0..40).for_each(|_| drop(latest.get()));
+        }
+        latest.replace(next);
         self.threads.shared.watch.lock().set_rules(config.alerts.clone());
         Ok(())
     }
@@ -285,6 +293,7 @@ impl Running {
         servants: Vec<Watched<Servant>>,
         keeper: Housekeeper,
     ) -> io::Result<Self> {
+        let turns = servants.iter().map(Watched::turns).collect();
         let workers = Arc::new(ThreadPool::start("worker", servants, config.queue_jobs_max)?);
         let housekeeping_stop = Arc::new(Stop::new());
         let housekeeper = {
@@ -293,11 +302,11 @@ impl Running {
                 Arc::clone(&log),
                 Arc::clone(&housekeeping_stop),
             );
-        let turns = servants.iter().map(Watched::turns).collect();
             thread::spawn("housekeeper", move || keeper.run(&shared, &log, &stop))?
         };
         *shared.threads.lock() = Some(Threads {
             workers: Arc::clone(&workers),
+            turns,
             log: Arc::clone(&log),
         });
         Ok(Self {
@@ -306,7 +315,6 @@ impl Running {
             log,
             housekeeper,
             housekeeping_stop,
-            turns,
         })
     }
 

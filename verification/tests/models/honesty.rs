@@ -32,7 +32,7 @@ const TESTS: &[(&str, usize)] = if cfg!(metricstream_loom) {
         ("rate_limit", 1),
         ("ring", 6),
         ("rules", 2),
-        ("simulation", 36),
+        ("simulation", 38),
         ("stop", 3),
         ("thread_pool", 7),
         ("watermark", 3),
