@@ -11,6 +11,10 @@ serve *flags:
 test:
     cargo test --workspace
 
+# the units of deploy/ under a systemd of their own: start, reload, restart and stop under load, the watchdog (root)
+systemd:
+    cargo build --release && deploy/test-systemd
+
 # format and lints
 lint:
     cargo fmt --all --check

@@ -34,6 +34,7 @@ use crate::server::reactor::{Reactor, Stopped, Workers};
 use crate::server::rules::{Rules, Timeouts};
 use crate::server::servant::{Log, Sender, Servant};
 use crate::server::turn::Outcome;
+use crate::server::turns::Watched;
 use crate::server::{Bounds, Shared, Threads};
 use crate::stats::Stats;
 use crate::sync::shim::Arc;
@@ -205,7 +206,7 @@ impl App {
         )?);
         tell_of_recovery(log.recovery());
         let servants = (0..config.workers)
-            .map(|_| Servant::new(Arc::clone(&shared), Arc::clone(&log), recorder()))
+            .map(|_| Watched::new(Servant::new(Arc::clone(&shared), Arc::clone(&log), recorder())))
             .collect();
         let keeper = housekeeper(config, &shared, address)?;
         let threads = Running::start(config, shared, log, servants, keeper)?;
@@ -239,7 +240,15 @@ impl App {
         if before.tls.is_some() != config.tls.is_some() {
             return Err(StartError::TlsSwitched);
         }
-        latest.replace(rules(config, Some(&before))?);
+        let next = rules(config, Some(&before))?;
+        if crate::seeded!(RULES_IN_PARTS) {
+            // The tokens and limits of the one, the rest of the other, for long enough to be met.
+            let mut mixed = rules(config, Some(&before))?;
+            mixed.admin_addresses = before.admin_addresses.clone();
+            latest.replace(mixed);
+            (0..40).for_each(|_| drop(latest.get()));
+        }
+        latest.replace(next);
         self.threads.shared.watch.lock().set_rules(config.alerts.clone());
         Ok(())
     }
@@ -281,9 +290,10 @@ impl Running {
         config: &Config,
         shared: Arc<Shared>,
         log: Arc<Log>,
-        servants: Vec<Servant>,
+        servants: Vec<Watched<Servant>>,
         keeper: Housekeeper,
     ) -> io::Result<Self> {
+        let turns = servants.iter().map(Watched::turns).collect();
         let workers = Arc::new(ThreadPool::start("worker", servants, config.queue_jobs_max)?);
         let housekeeping_stop = Arc::new(Stop::new());
         let housekeeper = {
@@ -296,6 +306,7 @@ impl Running {
         };
         *shared.threads.lock() = Some(Threads {
             workers: Arc::clone(&workers),
+            turns,
             log: Arc::clone(&log),
         });
         Ok(Self {

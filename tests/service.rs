@@ -365,3 +365,24 @@ fn a_passed_socket_that_cannot_be_used_is_refused() {
         "{errors}"
     );
 }
+
+#[test]
+fn a_limit_of_file_sizes_is_a_disk_that_is_full_and_not_the_end() {
+    let Some(prlimit) = support::tool("prlimit") else {
+        return;
+    };
+    let mut server = support::Server::start(&[]);
+    let status = || server.post(&body("m", 1)).status;
+    let limit = |bytes: &str| {
+        let mut command = Command::new(&prlimit);
+        command.args(["--pid", &server.pid().to_string()]);
+        let done = command.arg(format!("--fsize={bytes}:unlimited")).status();
+        assert!(done.unwrap().success());
+    };
+    assert_eq!(status(), 200);
+    limit("1");
+    assert_eq!(status(), 503);
+    limit("unlimited");
+    eventually("it stores again", || status() == 200);
+    assert!(server.stop().success());
+}

@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::ArgMatches;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -69,7 +69,8 @@ pub fn run(args: &ServeArgs, matches: &ArgMatches) -> ExitCode {
             "listening on the socket that the service manager passed; the setting listen is unused"
         );
     }
-    let signals = match Signals::new([SIGHUP, SIGINT, SIGTERM]) {
+    // The last so that a limit of file sizes (RLIMIT_FSIZE) is a failure of the disk and not the end.
+    let signals = match Signals::new([SIGHUP, SIGINT, SIGTERM, SIGXFSZ]) {
         Ok(signals) => signals,
         Err(error) => return fail(&format_args!("cannot watch for signals: {error}"), 1),
     };
@@ -88,12 +89,16 @@ fn run_until_stopped(app: App, mut signals: Signals, mut reloader: Reloader<'_>)
     let watching = Watching::start(&notifier, &app);
     notifier.ready(&watchdog::status_line(app.shared()));
     for signal in signals.forever() {
-        if signal != SIGHUP {
-            tracing::info!(
-                signal,
-                "stopping: no new connections, finishing what is in flight"
-            );
-            break;
+        match signal {
+            SIGXFSZ => continue,
+            SIGHUP => {}
+            _ => {
+                tracing::info!(
+                    signal,
+                    "stopping: no new connections, finishing what is in flight"
+                );
+                break;
+            }
         }
         notifier.reloading();
         let status = if reloader.reload(&app) {
@@ -106,7 +111,10 @@ fn run_until_stopped(app: App, mut signals: Signals, mut reloader: Reloader<'_>)
     notifier.stopping();
     // A second signal means now; it must work while the stop is waiting.
     let second = thread::spawn("signals", move || {
-        if signals.forever().any(|signal| signal != SIGHUP) {
+        if signals
+            .forever()
+            .any(|signal| signal == SIGINT || signal == SIGTERM)
+        {
             std::process::exit(FORCED);
         }
     });

@@ -53,6 +53,8 @@ pub struct Kept {
     pub failures: u64,
     /// The latest of it.
     pub last_failure: Option<Failure>,
+    /// The last step failed.
+    pub failing: bool,
 }
 
 /// The side of a log that owns its sealed segments.
@@ -147,6 +149,7 @@ impl<F: Filesystem> Keeper<F> {
             .learn(sealed)
             .and_then(|()| self.retain(clock.wall()))
             .and_then(|()| self.compress_one(stop));
+        self.kept.failing = done.is_err();
         match done {
             Ok(left) => left,
             Err(failure) => {
@@ -530,8 +533,10 @@ mod tests {
         );
         keep(&mut keeper, 29_999);
         assert_eq!(lines(&disk), "one\ntwo\nactive\n", "not before its time");
+        assert!(keeper.kept().failing, "until it is tried again");
         keep(&mut keeper, 30_000);
         assert_eq!(lines(&disk), "active\n");
+        assert!(!keeper.kept().failing);
         assert_eq!((keeper.kept().failures, keeper.kept().removed_segments), (1, 2));
     }
 

@@ -126,6 +126,8 @@ pub const READY_MADE: &[(&str, &str, Comparison, f64, u64, Severity)] = &[
     ("slow", "ingest_p99_us", Comparison::Above, 250_000.0, 30, Severity::Warning),
     ("log_resting", "log_breaker_state", Comparison::Above, 0.0, 5, Severity::Critical),
     ("disk_slow", "log_sync_p99_us", Comparison::Above, 1_000_000.0, 30, Severity::Warning),
+    ("log_rotation_failing", "log_rotation_failures_per_s", Comparison::Above, 0.0, 30, Severity::Warning),
+    ("log_keeper_failing", "log_keeper_failing", Comparison::Above, 0.0, 60, Severity::Warning),
     ("log_lagging", "log_lag_ms", Comparison::Above, 1_000.0, 10, Severity::Warning),
     ("log_queue_filling", "log_queue_bytes_ratio", Comparison::Above, 0.8, 10, Severity::Warning),
     ("queue_filling", "queue_jobs_ratio", Comparison::Above, 0.8, 10, Severity::Warning),

@@ -160,6 +160,10 @@ pub const GAUGES: &[Figure] = &[
         "log_breaker_state",
         "Whether the disk is left alone: 0 closed, 1 half open, 2 open.",
     ),
+    figure(
+        "log_keeper_failing",
+        "1 while a removal or a compression is put off after a failure.",
+    ),
     Figure {
         name: "resident_memory_bytes",
         exposed_as: Some("process_resident_memory_bytes"),

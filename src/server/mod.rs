@@ -30,6 +30,7 @@ pub mod rules;
 pub mod servant;
 pub mod table;
 pub mod turn;
+pub mod turns;
 
 use std::time::Duration;
 
@@ -54,6 +55,7 @@ use self::reactor::Workers;
 use self::rules::{Latest, Rules, Timeouts};
 use self::servant::Log;
 use self::table::Table;
+use self::turns::Turns;
 
 /// The bounds of a server, each a setting of the same name, for as long as it runs.
 #[derive(Clone, Copy, Debug)]
@@ -116,6 +118,8 @@ pub struct Shared {
 pub struct Threads {
     /// The workers.
     pub workers: Arc<Workers>,
+    /// How each of them gets on.
+    pub turns: Vec<Turns>,
     /// The log.
     pub log: Arc<Log>,
 }
@@ -264,7 +268,7 @@ impl Shared {
             "ready",
             u64::from(self.reason_not_ready(threads.as_ref()).is_none()),
         );
-        if let Some(Threads { workers, log }) = &threads {
+        if let Some(Threads { workers, log, .. }) = &threads {
             set_threads(&mut reading, workers, log);
         }
         let refused = |status: Option<u16>| {
@@ -278,6 +282,14 @@ impl Shared {
         reading.set_syncs(summary.syncs.recent);
         let time = self.watch.lock().complete(now, &mut reading);
         (reading, time)
+    }
+
+    /// Where each worker is, see [`Turns::count`]; none before the start and after the stop.
+    #[must_use]
+    pub fn turns(&self) -> Vec<u64> {
+        let threads = self.threads.lock();
+        let turns = threads.as_ref().map_or(&[][..], |threads| &threads.turns);
+        turns.iter().map(Turns::count).collect()
     }
 
     /// Why the server does not take metrics now, when it does not.
@@ -394,6 +406,7 @@ fn set_threads(reading: &mut Reading, workers: &Workers, log: &Log) {
         ("log_segments", status.segments()),
         ("log_segment_bytes", status.segment_bytes()),
         ("log_breaker_state", breaker),
+        ("log_keeper_failing", u64::from(status.kept.failing)),
     ] {
         reading.set_whole(name, value);
     }

@@ -1,8 +1,8 @@
 //! What can change while the server runs, replaced as a whole.
 //!
-//! Promises: a thread that asks after a replacement acts by the new rules, all of them; a turn acts by the
-//! rules it began with. Asking costs one load while nothing changes. Nobody waits for a replacement but for
-//! the time of copying a pointer.
+//! Promises: a thread that asks after it was told of a replacement acts by the new rules (RULES-TOLD), and by
+//! all of them (RULES-WHOLE); what it does until it asks again is by one set of rules. Asking costs one load
+//! while nothing changes. Nobody waits for a replacement but for the time of copying a pointer.
 //! Leaves to the caller: to make rules that are right before it replaces the ones in force.
 //!
 //! # Why a count and a lock are enough
@@ -124,7 +124,8 @@ impl<T> View<T> {
     /// Looks again: what is in force from here on, until the next look.
     #[inline]
     pub fn refresh(&mut self, latest: &Latest<T>) {
-        if latest.replacements.get() != self.seen {
+        if latest.replacements.get() != self.seen && !crate::seeded!(RULES_NOT_LOOKED_AT) {
+            crate::reached!(RULES_RENEWED);
             *self = latest.view();
         }
     }

@@ -274,6 +274,8 @@ impl Servant {
             read
         };
         loop {
+            // Who sent this after a reload is answered by what that put in force, also in a turn of before.
+            self.rules();
             let arrived = self.shared.clock.now();
             if !input.is_empty() {
                 connection.request_began.get_or_insert(arrived);

@@ -67,7 +67,7 @@ fn listed_ids() -> BTreeSet<String> {
 }
 
 /// The modules that PROOFS.md speaks of.
-const MODULES: [&str; 12] = [
+const MODULES: [&str; 13] = [
     "RING",
     "MUTEX_POOL",
     "THREAD_POOL",
@@ -79,6 +79,7 @@ const MODULES: [&str; 12] = [
     "BUDGET",
     "PAUSE",
     "READY",
+    "RULES",
     "HONEST",
 ];
 

@@ -3,6 +3,7 @@
 //! | promise | function |
 //! |---|---|
 //! | every whole request on a connection that stays is answered, in order, with the right status | `judge_conversation` |
+//! | a reload takes hold as a whole, and at the latest for what is sent after it | `judge_rules` |
 //! | a 503 has a cause, a 429 is exact | `judge_causes`, `judge_rates` |
 //! | acknowledged lines are there exactly once as far as their level promises, refused ones are not, all in order, and no other | `judge_lines` |
 //! | a stop drains, ends in time and leaves nothing behind | `judge_stop` |
@@ -90,6 +91,7 @@ pub fn judge(world: &World, facts: &Facts) -> Vec<String> {
             broken.push(format!("connection {}: {what}", conversation.name));
         });
     }
+    judge_rules(world, facts, &mut broken);
     judge_causes(world, facts, &mut broken);
     judge_rates(world, facts, &mut broken);
     judge_stop(world, facts, &mut broken);
@@ -185,7 +187,9 @@ fn judge_reply(
                 config.client_requests_per_second_max.is_some()
             }
             (Kind::Metrics | Kind::BadJson | Kind::BadMetrics, 503, "queue_full") => true,
-            (Kind::Page | Kind::Ready, 200, "") => true,
+            (Kind::Metrics | Kind::BadJson | Kind::BadMetrics, 401, "unauthenticated")
+            | (Kind::Statistics, 403, "forbidden") => world.plan.reload.is_some(),
+            (Kind::Page | Kind::Statistics | Kind::Ready, 200, "") => true,
             (Kind::Ready, 503, "") => exchange.stopping_at_reply || trouble,
             (Kind::BadJson, 400, "bad_json") | (Kind::BadMetrics, 400, "bad_metrics") => true,
             (Kind::NotFound, 404, _) | (Kind::BadMethod, 405, _) | (Kind::NoLength, 411, _) => true,
@@ -198,12 +202,39 @@ fn judge_reply(
     let ends = ends_connection || matches!(kind, Kind::Malformed | Kind::TooLarge);
     let must_close = ends || request.close || exchange.stopping_before_end;
     // What is refused for its head alone ends the connection when its body is still to come.
-    let early = matches!(kind, Kind::NotFound | Kind::BadMethod | Kind::NoLength);
+    let early = matches!(kind, Kind::NotFound | Kind::BadMethod | Kind::NoLength) || reply.status == 401;
     let may_close = must_close || exchange.stopping_at_reply || early;
     match reply.close {
         false if must_close => Err("does not say that the connection ends"),
         true if !may_close => Err("ends the connection for no reason"),
         _ => Ok(()),
+    }
+}
+
+/// Before the reload nobody is answered by the new rules; who begins to send after it, or after anybody had
+/// an answer by them, is, in everything; and nobody goes back.
+fn judge_rules(world: &World, facts: &Facts, broken: &mut Vec<String>) {
+    let Some(reload) = &world.plan.reload else { return };
+    for conversation in &facts.conversations {
+        let mut by_new_before = false;
+        for exchange in &conversation.exchanges {
+            let Some(strict) = exchange.is_by_strict_rules() else {
+                continue;
+            };
+            let by_new = strict == reload.to_strict;
+            let what = match by_new {
+                true if !exchange.reloading_at_reply => "by rules that are not in force yet",
+                false if exchange.reloaded_before_begin => {
+                    "by the old rules, and sent when the new ones were in force"
+                }
+                false if by_new_before => "by the old rules, and an earlier one by the new",
+                _ => {
+                    by_new_before |= by_new;
+                    continue;
+                }
+            };
+            broken.push(format!("connection {}: {what}: {exchange:?}", conversation.name));
+        }
     }
 }
 

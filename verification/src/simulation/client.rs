@@ -6,7 +6,7 @@
 use super::chance;
 use super::plan::{ConnectionPlan, Early, Leaving};
 use super::reply::{self, Reply};
-use super::request::Request;
+use super::request::{Kind, Request};
 use super::world::World;
 use metricstream::net::Transfer;
 use metricstream::net::simulated::Client;
@@ -19,12 +19,32 @@ pub struct Exchange {
     pub request: Request,
     /// All of it was sent.
     pub whole: bool,
+    /// The rules had been reloaded before the first byte was sent, or somebody had been answered by new ones.
+    pub reloaded_before_begin: bool,
+    /// A reload had begun when the reply was read.
+    pub reloading_at_reply: bool,
     /// The server had been told to stop before the last byte was sent.
     pub stopping_before_end: bool,
     /// The server had been told to stop when the reply was read.
     pub stopping_at_reply: bool,
     /// The reply.
     pub reply: Option<Reply>,
+}
+
+impl Exchange {
+    /// Whether the reply was made by strict rules (see [`super::plan::Reload`]), if it tells.
+    #[must_use]
+    pub fn is_by_strict_rules(&self) -> Option<bool> {
+        let reply = self.reply.as_ref()?;
+        match (self.request.kind, reply.status, reply.code.as_str()) {
+            (_, 401, _) | (Kind::Statistics, 403, _) => Some(true),
+            (Kind::Statistics | Kind::Metrics, 200, _)
+            | (Kind::BadJson | Kind::BadMetrics, 400, _)
+            | (Kind::Metrics | Kind::BadJson | Kind::BadMetrics, 429, _)
+            | (Kind::Metrics, 503, "log_queue_full" | "log_failed" | "log_resting") => Some(false),
+            _ => None,
+        }
+    }
 }
 
 /// How a connection ended.
@@ -71,6 +91,8 @@ pub fn run(world: &World, index: usize) {
         let exchanges = plan.requests.iter().map(|request| Exchange {
             request: request.clone(),
             whole: false,
+            reloaded_before_begin: false,
+            reloading_at_reply: false,
             stopping_before_end: false,
             stopping_at_reply: false,
             reply: None,
@@ -210,10 +232,16 @@ impl Talk<'_> {
             most
         };
         let stopping = self.world.server.stopping.is_requested();
+        let reloaded = self.world.reload.is_done();
+        let before = self.sent;
         let transfer = client.send(&self.stream[self.sent..self.sent + piece]);
         if let Transfer::Moved(count) = transfer {
             self.sent += count;
-            for (exchange, end) in self.exchanges.iter_mut().zip(&self.ends) {
+            let begins = std::iter::once(&0).chain(&self.ends);
+            for ((exchange, end), begin) in self.exchanges.iter_mut().zip(&self.ends).zip(begins) {
+                if (before..self.sent).contains(begin) {
+                    exchange.reloaded_before_begin = reloaded;
+                }
                 if !exchange.whole && *end <= self.sent {
                     exchange.whole = true;
                     exchange.stopping_before_end = stopping;
@@ -251,7 +279,15 @@ impl Talk<'_> {
                 return self.complain(&format!("a reply to nothing: {reply:?}"));
             };
             exchange.stopping_at_reply = self.world.server.stopping.is_requested();
+            exchange.reloading_at_reply = self.world.reload.has_begun();
             exchange.reply = Some(reply);
+            let to_strict = self.world.plan.reload.as_ref().map(|reload| reload.to_strict);
+            if exchange.reloading_at_reply
+                && exchange.is_by_strict_rules() == to_strict
+                && to_strict.is_some()
+            {
+                self.world.reload.finish();
+            }
             self.replies += 1;
         }
     }

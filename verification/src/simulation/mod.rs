@@ -164,6 +164,7 @@ fn execute(seed: u64, bug: Option<&'static str>) -> Outcome {
         .map(|index| spawn(&world, "client", move |world| client::run(world, index)))
         .collect();
     tasks.push(spawn(&world, "time", World::move_time));
+    reload(&world, &app);
     wait_for_the_end(&world, end);
     let crashed = world.disk.is_dead();
     world.begin_stop();
@@ -197,6 +198,23 @@ fn execute(seed: u64, bug: Option<&'static str>) -> Outcome {
 fn spawn(world: &Arc<World>, name: &str, body: impl FnOnce(&World) + Send + 'static) -> JoinHandle<()> {
     let world = Arc::clone(world);
     thread::spawn(name, move || body(&world)).expect("shuttle has threads")
+}
+
+/// Replaces the rules as the plan says.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "clippy looks through the shim's re-export"
+)]
+fn reload(world: &World, app: &App) {
+    let Some(plan) = &world.plan.reload else { return };
+    for _ in 0..plan.after {
+        thread::yield_now();
+    }
+    world.reload.begin();
+    if let Err(error) = app.reload(&plan.config) {
+        world.violation(format!("the reload fails: {error}"));
+    }
+    world.reload.finish();
 }
 
 /// Waits as long as the plan says, and ends the process if it says so.

@@ -22,8 +22,10 @@ pub const TURN_LINES_BYTES_MAX: usize = 1_500;
 /// A plan.
 #[derive(Debug)]
 pub struct Plan {
-    /// The server's settings.
+    /// The server's settings at the start.
     pub config: Config,
+    /// What they are replaced by.
+    pub reload: Option<Reload>,
     /// Bytes under way in each direction of a connection.
     pub link_bytes: usize,
     /// What each client does.
@@ -44,6 +46,18 @@ pub struct Plan {
     pub survival: Survival,
     /// The place that panics.
     pub panic: Option<(&'static str, u32)>,
+}
+
+/// A reload, from open rules to strict ones or back. By strict rules none of the clients is known and none
+/// may read statistics; by open ones all may do all. So most replies say by which of the two they were made.
+#[derive(Debug)]
+pub struct Reload {
+    /// After so many steps of the main task.
+    pub after: usize,
+    /// The settings from then on.
+    pub config: Config,
+    /// Whether those are the strict ones.
+    pub to_strict: bool,
 }
 
 /// One client: its connections one after the other.
@@ -188,9 +202,14 @@ impl Plan {
             _ => End::PowerCut(steps),
         };
         let accept_failures = if stream.one_in(12) { 1 } else { 0 };
-        let clients = draw_clients(stream);
+        let mut reloading = Stream::new(seed, 4);
+        let reloads = reloading.one_in(6);
+        let clients = draw_clients(stream, reloads);
+        let mut config = draw_config(stream);
+        let reload = reloads.then(|| draw_reload(&mut reloading, &mut config));
         Self {
-            config: draw_config(stream),
+            config,
+            reload,
             link_bytes: stream.pick(&[90, 300, 1_000, 6_000]),
             clients,
             accept_failures,
@@ -274,14 +293,36 @@ fn draw_config(stream: &mut Stream) -> Config {
     }
 }
 
-fn draw_clients(stream: &mut Stream) -> Vec<ClientPlan> {
+/// Makes `config` one end of a reload, and draws the other.
+fn draw_reload(stream: &mut Stream, config: &mut Config) -> Reload {
+    let strict = Config {
+        tokens_file: Some(concat!(env!("CARGO_MANIFEST_DIR"), "/src/simulation/tokens").into()),
+        admin_addresses: Some("10.9.9.9".parse().expect("an address")),
+        ..config.clone()
+    };
+    let to_strict = stream.one_in(2);
+    let after = if to_strict {
+        strict
+    } else {
+        std::mem::replace(config, strict)
+    };
+    // A step of the main task is few steps of the others, or many: it depends on the schedule.
+    let within = stream.pick(&[8, 40, 250]);
+    Reload {
+        after: stream.below(within),
+        config: after,
+        to_strict,
+    }
+}
+
+fn draw_clients(stream: &mut Stream, reloads: bool) -> Vec<ClientPlan> {
     let clients = 1 + stream.below(4);
     (0..clients)
         .map(|client| {
             let credential = stream.below(3);
             let connections = 1 + stream.below(2);
             let connections = (0..connections)
-                .map(|connection| draw_connection(stream, client, connection, credential))
+                .map(|connection| draw_connection(stream, [client, connection], credential, reloads))
                 .collect();
             ClientPlan { connections }
         })
@@ -290,15 +331,15 @@ fn draw_clients(stream: &mut Stream) -> Vec<ClientPlan> {
 
 fn draw_connection(
     stream: &mut Stream,
-    client: usize,
-    connection: usize,
+    [client, connection]: [usize; 2],
     credential: usize,
+    reloads: bool,
 ) -> ConnectionPlan {
     let count = 1 + stream.below(4);
     let requests: Vec<_> = (0..count)
         .map(|number| {
             let prefix = format!("m{client}.{connection}.{number}");
-            Request::draw(stream, &prefix, credential, number + 1 == count)
+            Request::draw(stream, &prefix, credential, number + 1 == count, reloads)
         })
         .collect();
     let bytes: usize = requests.iter().map(|request| request.bytes.len()).sum();

@@ -13,8 +13,10 @@ use std::fmt::{self, Write as _};
 pub enum Kind {
     /// Metrics to be stored.
     Metrics,
-    /// `GET /health` or `GET /stats`: 200 whatever happens.
+    /// `GET /health`: 200 whatever happens.
     Page,
+    /// `GET /stats` or `GET /metrics`: 200, or 403 by strict rules.
+    Statistics,
     /// `GET /ready`: 200 or 503.
     Ready,
     /// A body that is not JSON: 400, the connection goes on.
@@ -66,9 +68,14 @@ impl Request {
         matches!(self.kind, Kind::Metrics | Kind::BadJson | Kind::BadMetrics)
     }
 
-    /// Draws request `prefix`, the last of its connection or not.
-    pub fn draw(stream: &mut Stream, prefix: &str, credential: usize, last: bool) -> Self {
-        let kind = draw_kind(stream, last);
+    /// Draws request `prefix`, the last of its connection or not; `reloads` when the rules change meanwhile.
+    pub fn draw(stream: &mut Stream, prefix: &str, credential: usize, last: bool, reloads: bool) -> Self {
+        let kind = match draw_kind(stream, last) {
+            // The long ones take many steps on a narrow link.
+            Kind::Page if stream.one_in(4) => Kind::Statistics,
+            Kind::Metrics if reloads && stream.one_in(3) => Kind::Statistics,
+            kind => kind,
+        };
         let close = last && stream.one_in(3);
         let mut request = Self {
             bytes: Vec::new(),
@@ -81,8 +88,7 @@ impl Request {
         let mut head = String::new();
         let version = if close && stream.one_in(3) { "1.0" } else { "1.1" };
         let target = match kind {
-            // The long ones take many steps on a narrow link.
-            Kind::Page if stream.one_in(4) => stream.pick(&["GET /stats", "GET /metrics"]),
+            Kind::Statistics => stream.pick(&["GET /stats", "GET /metrics"]),
             Kind::Page => "GET /health",
             Kind::Ready => "GET /ready",
             Kind::NotFound => stream.pick(&["GET /none", "POST /none"]),

@@ -8,6 +8,7 @@ use metricstream::log::simulated::SimulatedDisk;
 use metricstream::net::simulated::Network;
 use metricstream::server::Shared;
 use metricstream::sync::shim::{Arc, Condvar, Mutex, thread, time};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 /// More timers than a stop needs: its deadline over the reactor's interval, and the housekeeper's in between.
@@ -24,10 +25,40 @@ pub struct World {
     pub disk: SimulatedDisk,
     /// What the server shows.
     pub server: Arc<Shared>,
+    /// Where the reload is.
+    pub reload: Progress,
     phase: Mutex<Phase>,
     phase_changed: Condvar,
     /// Not of the shim: nothing waits with it held.
     notes: std::sync::Mutex<Notes>,
+}
+
+/// Where something is that begins once and is done once. Of std, not of the shim: no step of the schedule.
+#[derive(Debug, Default)]
+pub struct Progress(AtomicU8);
+
+impl Progress {
+    /// It begins.
+    pub fn begin(&self) {
+        self.0.store(1, Ordering::SeqCst);
+    }
+
+    /// It is done, or its effect was seen.
+    pub fn finish(&self) {
+        self.0.store(2, Ordering::SeqCst);
+    }
+
+    /// Whether it began.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.0.load(Ordering::SeqCst) > 0
+    }
+
+    /// Whether it is done.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.0.load(Ordering::SeqCst) > 1
+    }
 }
 
 #[derive(Debug)]
@@ -62,6 +93,7 @@ impl World {
             network,
             disk,
             server,
+            reload: Progress::default(),
             phase_changed: Condvar::new(),
             notes: std::sync::Mutex::default(),
         }

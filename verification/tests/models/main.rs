@@ -26,6 +26,7 @@ mod log_segments;
 mod mutex_pool;
 mod rate_limit;
 mod ring;
+mod rules;
 #[cfg(metricstream_shuttle)]
 mod simulation;
 mod stop;

@@ -6,9 +6,10 @@
 #![allow(unsafe_code, reason = "some of the faults are only possible with it")]
 
 use crate::mutex_pool::{Counters, STRIPES};
+use crate::rules::{Pair, Rules};
 use crate::stop::Flag;
 use crate::thread_pool::{Noting, Pool};
-use crate::{child, mutex_pool, stop, thread_pool};
+use crate::{child, mutex_pool, rules, stop, thread_pool};
 use metricstream::sync::ring::{Producer, ring};
 use metricstream::sync::shim::atomic::{AtomicBool, AtomicUsize, Ordering};
 use metricstream::sync::shim::cell::UnsafeCell;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Each fault and how it has to show.
-const FAULTS: [(&str, &str); 7] = [
+const FAULTS: [(&str, &str); 9] = [
     ("map_beside_its_locks", "causality violation"),
     ("two_producers", "causality violation"),
     ("lapped_reader", "causality violation"),
@@ -28,6 +29,8 @@ const FAULTS: [(&str, &str); 7] = [
     ("if_for_while", "named assertion"),
     ("flag_set_outside_the_lock", "deadlock"),
     ("queue_left_at_stop", "named assertion"),
+    ("count_raised_before_the_lock", "named assertion"),
+    ("rules_replaced_in_parts", "named assertion"),
 ];
 
 #[test]
@@ -318,4 +321,82 @@ impl Pool for Leaving {
 #[ignore = "fails on purpose"]
 fn queue_left_at_stop() {
     thread_pool::one_submitter::<Leaving>();
+}
+
+/// Rules that are counted before the lock is taken: who looks in between takes the old ones for the new.
+struct CountedEarly {
+    replacements: AtomicUsize,
+    pair: Mutex<Pair>,
+}
+
+impl Rules for CountedEarly {
+    type View = (usize, Pair);
+
+    fn new(pair: Pair) -> Self {
+        Self {
+            replacements: AtomicUsize::new(0),
+            pair: Mutex::new(pair),
+        }
+    }
+
+    fn replace(&self, pair: Pair) {
+        self.replacements.fetch_add(1, Ordering::Relaxed);
+        *self.pair.lock() = pair;
+    }
+
+    fn view(&self) -> (usize, Pair) {
+        let pair = self.pair.lock();
+        (self.replacements.load(Ordering::Relaxed), *pair)
+    }
+
+    fn refresh(&self, view: &mut (usize, Pair)) {
+        if self.replacements.load(Ordering::Relaxed) != view.0 {
+            *view = self.view();
+        }
+    }
+
+    fn read(view: &(usize, Pair)) -> Pair {
+        view.1
+    }
+}
+
+#[test]
+#[ignore = "fails on purpose"]
+fn count_raised_before_the_lock() {
+    rules::told::<CountedEarly>(1, 2);
+}
+
+/// Rules whose parts have a lock each.
+struct InParts([Mutex<u8>; 2]);
+
+impl Rules for InParts {
+    type View = Pair;
+
+    fn new(pair: Pair) -> Self {
+        Self(pair.map(Mutex::new))
+    }
+
+    fn replace(&self, pair: Pair) {
+        for (part, value) in self.0.iter().zip(pair) {
+            *part.lock() = value;
+        }
+    }
+
+    fn view(&self) -> Pair {
+        [*self.0[0].lock(), *self.0[1].lock()]
+    }
+
+    fn refresh(&self, view: &mut Pair) {
+        *view = self.view();
+    }
+
+    fn read(view: &Pair) -> Pair {
+        *view
+    }
+}
+
+#[test]
+#[ignore = "fails on purpose"]
+fn rules_replaced_in_parts() {
+    rules::told::<InParts>(1, 2);
 }

@@ -161,6 +161,16 @@ fn replies_out_of_order() {
 }
 
 #[test]
+fn rules_in_parts() {
+    is_noticed("RULES_IN_PARTS");
+}
+
+#[test]
+fn rules_not_looked_at() {
+    is_noticed("RULES_NOT_LOOKED_AT");
+}
+
+#[test]
 fn short_write_repeated() {
     is_noticed("SHORT_WRITE_REPEATED");
 }
