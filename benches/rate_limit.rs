@@ -1,25 +1,64 @@
-//! The limiter against governor's keyed limiter: the same keys, the same limit, both reading the clock.
+//! The limiter against governor's keyed limiter: the same keys in the same order, the same limit, and the
+//! same clock policy on both sides.
 //!
 //! governor keeps one word for each client (the cell rate algorithm: an average with a burst); ours keeps
 //! each request of the last second, which is what "exact" costs.
+//!
+//! `own_clock`: each reads its clock for each decision, ours the system's, governor its cycle counter.
+//! Decisions come as fast as they are made, so that one client, or a hundred, are far above their limit.
+//! `given_time`: neither reads a clock. Time is given to both, and passes by [`PACE_NANOS`] a decision, so
+//! that the clients are as busy as those of a server at its peak: one is above its limit, a hundred are below
+//! theirs, each of a million comes now and then. So is the limiter called in the server, which reads the
+//! clock once a turn.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use governor::Quota;
-use governor::clock::QuantaClock;
+use governor::clock::{Clock, QuantaClock};
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
 use governor::state::keyed::DashMapStateStore;
 use metricstream::admission::auth::ClientId;
 use metricstream::admission::rate_limit::{Decision, RateLimiter, RateLimits};
 use metricstream::clock::{Instant, SystemClock};
 use metricstream::limits::{CLIENT_REQUESTS_PER_SECOND_MAX_DEFAULT, CLIENT_STRIPES};
 use metricstream::sync::shim::{Arc, thread};
+use std::cell::Cell;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-type Governor = governor::RateLimiter<ClientId, DashMapStateStore<ClientId>, QuantaClock>;
+type Governor<C> =
+    governor::RateLimiter<ClientId, DashMapStateStore<ClientId>, C, NoOpMiddleware<<C as Clock>::Instant>>;
 
 const MILLION: u32 = 1_000_000;
+
+/// Given time passes by this much from decision to decision: some 140,000 a second, a server's peak.
+const PACE_NANOS: u64 = 7_000;
+
+thread_local! {
+    /// The time given to the decisions of this thread, in nanoseconds.
+    static NOW: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The moment after the last one given to this thread.
+fn pass() -> u64 {
+    let now = NOW.get() + PACE_NANOS;
+    NOW.set(now);
+    now
+}
+
+/// governor's view of the given time.
+#[derive(Clone, Copy, Debug)]
+struct Given;
+
+impl Clock for Given {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        pass().into()
+    }
+}
 
 fn client(number: u32) -> ClientId {
     ClientId::from_address(IpAddr::V4(Ipv4Addr::from_bits(number)))
@@ -29,7 +68,7 @@ fn limit() -> NonZeroU32 {
     NonZeroU32::new(CLIENT_REQUESTS_PER_SECOND_MAX_DEFAULT).expect("not zero")
 }
 
-fn ours() -> RateLimiter {
+fn limiter() -> RateLimiter {
     RateLimiter::new(RateLimits {
         requests_max: Some(limit()),
         clients_max: 2 * MILLION as usize,
@@ -37,8 +76,27 @@ fn ours() -> RateLimiter {
     })
 }
 
-fn governors() -> Governor {
-    Governor::dashmap_with_clock(Quota::per_second(limit()), QuantaClock::default())
+fn governors<C: Clock>(clock: C) -> Governor<C> {
+    Governor::dashmap_with_clock(Quota::per_second(limit()), clock)
+}
+
+fn ours(now: impl Fn() -> Instant + Send + Sync) -> impl Fn(ClientId) -> bool + Send + Sync {
+    let limiter = limiter();
+    move |client| limiter.allow(client, now()) == Decision::Allowed
+}
+
+fn ours_with_own_clock() -> impl Fn(ClientId) -> bool + Send + Sync {
+    let clock = SystemClock::new();
+    ours(move || clock.now())
+}
+
+fn ours_with_given_time() -> impl Fn(ClientId) -> bool + Send + Sync {
+    ours(|| Instant::from_nanos(pass()))
+}
+
+fn governor_with(clock: impl Clock + Send + Sync) -> impl Fn(ClientId) -> bool + Send + Sync {
+    let limiter = governors(clock);
+    move |client| limiter.check_key(&client).is_ok()
 }
 
 /// Clients in an order that no cache likes.
@@ -48,75 +106,118 @@ fn next(state: &mut u32, clients: u32) -> ClientId {
     client(u32::try_from(number).expect("below the number of clients"))
 }
 
-fn one_thread(c: &mut Criterion) {
-    let mut group = c.benchmark_group("rate_limit");
-    group.throughput(Throughput::Elements(1));
+/// What is timed limits each client on its own: in less than a second ours lets exactly the limit through and
+/// governor's what is made up for meanwhile besides.
+fn check(decide: impl Fn(ClientId) -> bool) {
+    let limit = limit().get();
+    let allowed = (0..limit + limit / 2)
+        .filter(|_| decide(client(u32::MAX)))
+        .count();
+    let spare = u64::from(limit + limit / 2) * PACE_NANOS * u64::from(limit) / 1_000_000_000;
+    let most = u64::from(limit) + spare;
+    assert!(
+        (u64::from(limit)..=most).contains(&u64::try_from(allowed).expect("few")),
+        "{allowed} allowed"
+    );
+    assert!(decide(client(u32::MAX - 1)), "another client has its own limit");
+}
+
+fn one_thread(criterion: &mut Criterion) {
     for clients in [1, 100, MILLION] {
-        let clock = SystemClock::new();
-        let limiter = ours();
-        for number in 0..clients {
-            limiter.allow(client(number), clock.now());
-        }
-        group.bench_function(BenchmarkId::new("ours", clients), |b| {
-            let mut state = 1;
-            b.iter(|| black_box(limiter.allow(next(&mut state, clients), clock.now())));
-        });
-        let limiter = governors();
-        (0..clients).for_each(|number| drop(limiter.check_key(&client(number))));
-        group.bench_function(BenchmarkId::new("governor", clients), |b| {
-            let mut state = 1;
-            b.iter(|| black_box(limiter.check_key(&next(&mut state, clients)).is_ok()));
-        });
+        time(criterion, "own_clock", "ours", clients, ours_with_own_clock());
+        time(
+            criterion,
+            "own_clock",
+            "governor",
+            clients,
+            governor_with(QuantaClock::default()),
+        );
+        time(criterion, "given_time", "ours", clients, ours_with_given_time());
+        time(criterion, "given_time", "governor", clients, governor_with(Given));
     }
+}
+
+/// Lets each client in once. No given time passes, or ours would forget the first while the last come.
+fn get_known(clients: u32, decide: impl Fn(ClientId) -> bool) {
+    let now = NOW.get();
+    for number in 0..clients {
+        NOW.set(now);
+        assert!(decide(client(number)), "its first");
+    }
+}
+
+/// Times decisions on clients that are all known.
+fn time(criterion: &mut Criterion, clock: &str, name: &str, clients: u32, decide: impl Fn(ClientId) -> bool) {
+    check(&decide);
+    get_known(clients, &decide);
+    let mut group = criterion.benchmark_group(format!("rate_limit/{clock}"));
+    group.throughput(Throughput::Elements(1));
+    group.bench_function(BenchmarkId::new(name, clients), |bencher| {
+        let mut state = 1;
+        bencher.iter(|| black_box(decide(next(&mut state, clients))));
+    });
     group.finish();
 }
 
-/// Time for `iterations` calls on each of two threads.
-fn on_two_threads(iterations: u64, body: impl Fn(u32, u64) + Clone + Send + 'static) -> Duration {
+fn two_threads(criterion: &mut Criterion) {
+    for clients in [1, 100, MILLION] {
+        time_two(criterion, "own_clock", "ours", clients, ours_with_own_clock());
+        time_two(
+            criterion,
+            "own_clock",
+            "governor",
+            clients,
+            governor_with(QuantaClock::default()),
+        );
+        time_two(criterion, "given_time", "ours", clients, ours_with_given_time());
+        time_two(criterion, "given_time", "governor", clients, governor_with(Given));
+    }
+}
+
+/// As [`time`], on two threads at once; a time is that in which each of them made one decision.
+fn time_two(
+    criterion: &mut Criterion,
+    clock: &str,
+    name: &str,
+    clients: u32,
+    decide: impl Fn(ClientId) -> bool + Send + Sync + 'static,
+) {
+    get_known(clients, &decide);
+    let decide = Arc::new(decide);
+    let mut from = NOW.get();
+    let mut group = criterion.benchmark_group(format!("rate_limit_2_threads/{clock}"));
+    group.throughput(Throughput::Elements(2));
+    group.bench_function(BenchmarkId::new(name, clients), |bencher| {
+        bencher.iter_custom(|iterations| {
+            let decide = Arc::clone(&decide);
+            let took = on_two_threads(move |mut state| {
+                NOW.set(from);
+                for _ in 0..iterations {
+                    black_box(decide(next(&mut state, clients)));
+                }
+            });
+            from += iterations * PACE_NANOS;
+            took
+        });
+    });
+    group.finish();
+}
+
+/// Time for `body` on each of two threads.
+fn on_two_threads(body: impl Fn(u32) + Clone + Send + 'static) -> Duration {
     let clock = SystemClock::new();
     let start = clock.now();
     let threads: Vec<_> = [1, 77]
         .into_iter()
         .map(|seed| {
             let body = body.clone();
-            thread::spawn("bench", move || body(seed, iterations)).expect("a thread")
+            thread::spawn("bench", move || body(seed)).expect("a thread")
         })
         .collect();
     threads
         .into_iter()
         .for_each(|thread| thread.join().expect("no panic"));
     clock.now().since(start)
-}
-
-fn two_threads(c: &mut Criterion) {
-    let mut group = c.benchmark_group("rate_limit_2_threads");
-    group.throughput(Throughput::Elements(2));
-    for clients in [1, 100, MILLION] {
-        let limiter = Arc::new(ours());
-        group.bench_function(BenchmarkId::new("ours", clients), |b| {
-            b.iter_custom(|iterations| {
-                let limiter = Arc::clone(&limiter);
-                let clock = SystemClock::new();
-                on_two_threads(iterations, move |mut state, iterations| {
-                    for _ in 0..iterations {
-                        black_box(limiter.allow(next(&mut state, clients), clock.now()));
-                    }
-                })
-            });
-        });
-        let limiter = Arc::new(governors());
-        group.bench_function(BenchmarkId::new("governor", clients), |b| {
-            b.iter_custom(|iterations| {
-                let limiter = Arc::clone(&limiter);
-                on_two_threads(iterations, move |mut state, iterations| {
-                    for _ in 0..iterations {
-                        black_box(limiter.check_key(&next(&mut state, clients)).is_ok());
-                    }
-                })
-            });
-        });
-    }
-    group.finish();
 }
 
 /// Resident memory of this process in bytes.
@@ -132,7 +233,7 @@ fn resident_bytes() -> u64 {
 /// Not a time: what a million clients with one request each take, and what a sweep gives back.
 fn memory(_: &mut Criterion) {
     let before = resident_bytes();
-    let limiter = ours();
+    let limiter = limiter();
     for number in 0..MILLION {
         assert_eq!(limiter.allow(client(number), Instant::ZERO), Decision::Allowed);
     }
@@ -144,7 +245,7 @@ fn memory(_: &mut Criterion) {
         per_client(resident_bytes())
     );
     let before = resident_bytes();
-    let limiter = governors();
+    let limiter = governors(QuantaClock::default());
     (0..MILLION).for_each(|number| drop(limiter.check_key(&client(number))));
     let bytes = resident_bytes().saturating_sub(before) / u64::from(MILLION);
     println!("rate_limit/memory: governor {bytes} bytes a client");

@@ -11,4 +11,6 @@ pub mod auth;
 
 pub mod window;
 
+mod places;
+
 pub mod rate_limit;

@@ -15,12 +15,12 @@
 //! before the answer, and in the order in which the stripe was asked.
 //!
 //! # A stripe
-//! A slab of clients, one cache line each; a table from id to slab place; and a heap with one ticket for
-//! each client, the earliest moment on top. A ticket holds a moment at which its client was allowed, not
-//! always the latest: a known client's request touches the table and its own line and nothing else. Whoever
-//! needs the client that is idle first looks at the top, and while that ticket is out of date gives it the
-//! right moment; the first one that is right is the earliest of all, for every moment in the heap is at or
-//! before its client's. Each correction is paid for by a request since the last one.
+//! A slab of clients, one cache line each; a table from id to slab place (`places`); and a heap with one
+//! ticket for each client, the earliest moment on top. A ticket holds a moment at which its client was
+//! allowed, not always the latest: a known client's request touches the table and its own line and nothing
+//! else. Whoever needs the client that is idle first looks at the top, and while that ticket is out of date
+//! gives it the right moment; the first one that is right is the earliest of all, for every moment in the
+//! heap is at or before its client's. Each correction is paid for by a request since the last one.
 //!
 //! Each new client forgets up to [`EVICTIONS_PER_INSERT`] idle ones: a table under a flood of addresses
 //! shrinks faster than it grows.
@@ -29,11 +29,11 @@
 //! little before the whole table is: at the defaults when about nine tenths of it are.
 
 use crate::admission::auth::ClientId;
+use crate::admission::places::Places;
 use crate::admission::window::{Verdict, Window};
 use crate::clock::Instant;
 use crate::limits::{RATE_WINDOW, TOP_CLIENTS_MAX};
 use crate::sync::mutex_pool::MutexPool;
-use hashbrown::HashTable;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
@@ -137,8 +137,9 @@ impl RateLimiter {
         };
         let requests_max = requests_max.saturating_add(u32::from(crate::seeded!(RATE_LIMIT_OFF_BY_ONE)));
         let hash = self.hasher.hash_one(client);
-        self.stripes
-            .with(hash, |clients| clients.allow(hash, client, requests_max, now))
+        self.stripes.with(hash, |clients| {
+            clients.allow(tag(hash), client, requests_max, now)
+        })
     }
 
     /// Forgets every client of which nothing counts at `now`; says how many were forgotten. Walks the
@@ -197,6 +198,11 @@ impl RateLimiter {
     }
 }
 
+/// What a stripe knows of a hash: its upper half, which says little of the stripe.
+fn tag(hash: u64) -> u32 {
+    u32::try_from(hash >> 32).expect("32 bits are left")
+}
+
 /// The part of `clients_max` that stripe `index` has; the parts add up to it exactly.
 fn share(clients_max: usize, stripes: usize, index: usize) -> usize {
     clients_max / stripes + usize::from(index < clients_max % stripes)
@@ -207,8 +213,8 @@ fn share(clients_max: usize, stripes: usize, index: usize) -> usize {
 struct Clients {
     /// The latest moment seen.
     now: Instant,
-    /// Slab places, by the hash of the id.
-    index: HashTable<u32>,
+    /// Slab places, by tag.
+    index: Places,
     slab: Vec<Client>,
     /// Slab places not in use.
     free: Vec<u32>,
@@ -222,7 +228,8 @@ struct Clients {
 #[repr(align(64))]
 struct Client {
     window: Window,
-    hash: u64,
+    /// The upper half of the id's hash.
+    tag: u32,
     id: ClientId,
 }
 
@@ -239,7 +246,7 @@ impl Clients {
     fn new(clients_max: usize) -> Self {
         Self {
             now: Instant::ZERO,
-            index: HashTable::new(),
+            index: Places::default(),
             slab: Vec::new(),
             free: Vec::new(),
             tickets: BinaryHeap::new(),
@@ -257,33 +264,32 @@ impl Clients {
         self.now
     }
 
-    fn allow(&mut self, hash: u64, id: ClientId, requests_max: NonZeroU32, asked_at: Instant) -> Decision {
+    fn allow(&mut self, tag: u32, id: ClientId, requests_max: NonZeroU32, asked_at: Instant) -> Decision {
         let now = self.advance(asked_at);
-        // What the answer says is counted from the moment the caller named.
-        let since_asked = now.since(asked_at);
         let slab = &self.slab;
-        let known = self.index.find(hash, |&place| slab[place as usize].id == id);
-        let place = match known.copied() {
+        let known = self.index.find(tag, |place| slab[place as usize].id == id);
+        let place = match known {
             Some(place) => place,
-            None => match self.insert(hash, id, now) {
+            None => match self.insert(tag, id, now) {
                 Ok(place) => place,
                 Err(idle_after) => {
                     return Decision::TableFull {
-                        retry_after: idle_after + since_asked,
+                        retry_after: idle_after + now.since(asked_at),
                     };
                 }
             },
         };
         match self.slab[place as usize].window.allow(requests_max, now) {
             Verdict::Allowed => Decision::Allowed,
+            // Counted from the moment the caller named.
             Verdict::Refused { retry_after } => Decision::Refused {
-                retry_after: retry_after + since_asked,
+                retry_after: retry_after + now.since(asked_at),
             },
         }
     }
 
     /// A place for an unknown client, which will be allowed at `now`; or how long until one can be free.
-    fn insert(&mut self, hash: u64, id: ClientId, now: Instant) -> Result<u32, Duration> {
+    fn insert(&mut self, tag: u32, id: ClientId, now: Instant) -> Result<u32, Duration> {
         self.forget_idle(now, EVICTIONS_PER_INSERT, CORRECTIONS_PER_INSERT);
         if self.count() >= self.clients_max && self.forget_idle(now, 1, usize::MAX) == 0 {
             let age = now.since(self.earliest_newest());
@@ -291,7 +297,7 @@ impl Clients {
         }
         let client = Client {
             window: Window::new(),
-            hash,
+            tag,
             id,
         };
         let place = match self.free.pop() {
@@ -305,9 +311,7 @@ impl Clients {
             }
         };
         self.tickets.push(Reverse(Ticket { moment: now, place }));
-        let slab = &self.slab;
-        self.index
-            .insert_unique(hash, place, |&place| slab[place as usize].hash);
+        self.index.insert(tag, place);
         Ok(place)
     }
 
@@ -360,11 +364,7 @@ impl Clients {
 
     /// Takes the client in `place` out of the table and frees its place.
     fn remove(&mut self, place: u32) {
-        let hash = self.slab[place as usize].hash;
-        match self.index.find_entry(hash, |&other| other == place) {
-            Ok(entry) => drop(entry.remove()),
-            Err(_) => unreachable!("every client with a ticket is in the table"),
-        }
+        self.index.remove(self.slab[place as usize].tag, place);
         self.free.push(place);
     }
 
@@ -375,14 +375,12 @@ impl Clients {
             return;
         }
         let mut slab: Vec<Client> = Vec::with_capacity(count);
-        let mut index = HashTable::with_capacity(count);
+        let mut index = Places::with_room_for(count);
         let mut tickets = std::mem::take(&mut self.tickets).into_vec();
         for Reverse(ticket) in &mut tickets {
             let client = &mut self.slab[ticket.place as usize];
             ticket.place = u32::try_from(slab.len()).expect("no more than before");
-            index.insert_unique(client.hash, ticket.place, |&place: &u32| {
-                slab[place as usize].hash
-            });
+            index.insert(client.tag, ticket.place);
             slab.push(Client {
                 window: std::mem::take(&mut client.window),
                 ..*client
