@@ -66,6 +66,7 @@ impl<J: Send + 'static> ThreadPool<J> {
                 state: Mutex::new(State {
                     queue: VecDeque::with_capacity(queue_jobs_max),
                     idle: 0,
+                    woken: 0,
                     stopped: false,
                     panics: 0,
                 }),
@@ -98,8 +99,10 @@ impl<J: Send + 'static> ThreadPool<J> {
             return Err(Refused::Full(job));
         }
         state.queue.push_back(job);
-        // A busy worker looks at the queue before it sleeps; waking costs a system call.
-        let someone_sleeps = state.idle > 0 && !seen_awake;
+        // A busy worker looks at the queue before it sleeps, and one that was woken looks when it has the
+        // lock; waking costs a system call.
+        let someone_sleeps = state.idle > state.woken && !seen_awake;
+        state.woken += usize::from(someone_sleeps);
         drop(state);
         if someone_sleeps {
             self.shared.job_or_stop.notify_one("THREAD_POOL_SUBMIT");
@@ -169,6 +172,8 @@ struct State<J> {
     queue: VecDeque<J>,
     /// Threads in the wait below.
     idle: usize,
+    /// Of these, so many at most were notified and have not looked at the queue since: each of them will.
+    woken: usize,
     stopped: bool,
     panics: u64,
 }
@@ -193,6 +198,8 @@ impl<J> Shared<J> {
         idle();
         state.idle += 1;
         let mut state = self.job_or_stop.wait_while("THREAD_POOL_IDLE", state, |state| {
+            // Whoever comes to look counts, also without a notification: at worst one is sent too many.
+            state.woken = state.woken.saturating_sub(1);
             state.queue.is_empty() && !state.stopped
         });
         state.idle -= 1;
