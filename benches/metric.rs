@@ -17,7 +17,13 @@ use metricstream::clock::WallTime;
 use metricstream::metric::{Limits, Scratch, decode, time};
 use metricstream_benches::bodies::{Shape, body};
 
-const SHAPES: [Shape; 4] = [Shape::Usual, Shape::Timed, Shape::Precise, Shape::Pretty];
+const SHAPES: [Shape; 5] = [
+    Shape::Usual,
+    Shape::Timed,
+    Shape::Precise,
+    Shape::Pretty,
+    Shape::Mixed,
+];
 
 fn store(body: &[u8], scratch: &mut Scratch, lines: &mut Vec<u8>) -> usize {
     lines.clear();

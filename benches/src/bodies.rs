@@ -13,6 +13,8 @@ pub enum Shape {
     Precise,
     /// The usual shape, indented.
     Pretty,
+    /// The usual shape and another with other tags, in no order: what follows is not alike.
+    Mixed,
 }
 
 impl Shape {
@@ -23,6 +25,7 @@ impl Shape {
             Self::Timed => "timed",
             Self::Precise => "precise",
             Self::Pretty => "pretty",
+            Self::Mixed => "mixed",
         }
     }
 }
@@ -72,6 +75,14 @@ fn metric(shape: Shape, index: usize, random: &mut Random, body: &mut String) {
     );
     let host = random.below(200);
     let value = value(shape, random);
+    if matches!(shape, Shape::Mixed) && random.below(2) == 0 {
+        write!(
+            body,
+            "{{\"name\":\"{name}\",\"type\":\"{kind}\",\"value\":{value},\"tags\":{{\"host\":\"web-{host}\",\"device\":\"sda\"}}}}"
+        )
+        .expect("a string takes all");
+        return;
+    }
     write!(
         body,
         "{{\"name\":\"{name}\",\"value\":{value},\"type\":\"{kind}\",\"tags\":{{\"host\":\"web-{host}\",\"region\":\"{region}\",\"service\":\"{service}\"}}"

@@ -341,6 +341,31 @@ pub fn generate(choices: &mut Choices<'_>) -> Vec<u8> {
     out
 }
 
+/// A body of metrics that look like one of them, as an agent sends them: other digits here and there, and now
+/// and then one that is damaged.
+pub fn generate_alike(choices: &mut Choices<'_>) -> Vec<u8> {
+    let mut first = Vec::new();
+    metric(choices, &mut first);
+    let mut body = b"{\"metrics\":[".to_vec();
+    for index in 0..=choices.below(BATCH_METRICS_MAX) {
+        if index > 0 {
+            body.push(b',');
+        }
+        let mut like = first.clone();
+        for byte in like.iter_mut().filter(|byte| byte.is_ascii_digit()) {
+            if choices.one_in(4) {
+                *byte = choices.byte_in(b'0', b'9');
+            }
+        }
+        if choices.one_in(8) {
+            mutate(&mut like, choices);
+        }
+        body.extend_from_slice(&like);
+    }
+    body.extend_from_slice(b"]}");
+    body
+}
+
 /// One metric: half of them the usual way, half any way.
 fn metric(choices: &mut Choices<'_>, out: &mut Vec<u8>) {
     if choices.below(2) == 0 {

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 
 use metricstream::metric::time::{self, MILLIS_MAX, MILLIS_MIN};
 use metricstream_proptests::choices::{Choices, mutate};
-use metricstream_proptests::metric::{Reused, check, generate, moment, moment_text};
+use metricstream_proptests::metric::{Reused, check, generate, generate_alike, moment, moment_text};
 use metricstream_proptests::seeds;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -34,6 +34,14 @@ proptest! {
     #[test]
     fn generated_bodies_agree(bytes in vec(any::<u8>(), 0..300)) {
         agree(&generate(&mut Choices::new(&bytes)));
+    }
+
+    #[test]
+    fn metrics_that_look_alike_agree(bytes in vec(any::<u8>(), 0..300)) {
+        let body = generate_alike(&mut Choices::new(&bytes));
+        // Once more, when the last metric before it is one of its own.
+        agree(&body);
+        agree(&body);
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub mod parser;
 pub mod number;
 pub mod string;
 
-mod scan;
+pub(crate) mod scan;
 
 pub use number::Number;
 pub use parser::{Kind, Parser};

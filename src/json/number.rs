@@ -4,9 +4,10 @@
 //! `str::parse::<f64>` gives for the same text, minus zero included. Leaves to the caller: the text itself,
 //! which stands in the document and reads back to the same value wherever it is copied.
 //!
-//! Two ways to the value. A number with up to 19 digits whose digits fit 53 bits and whose power of ten is
+//! Three ways to the value. A number with up to 19 digits whose digits fit 53 bits and whose power of ten is
 //! at most 22 either way is one exact integer times or over one exact power: one rounding, so the result is
-//! the nearest (Clinger, "How to read floating point numbers accurately", 1990). All others go to the
+//! the nearest (Clinger, "How to read floating point numbers accurately", 1990). One whose digits fit 64 bits
+//! is their product with a reciprocal of 128 bits, where what that lacks cannot matter. All others go to the
 //! standard library, which is exact for every length.
 
 use super::{Error, ErrorKind, Span, scan};
@@ -35,7 +36,7 @@ const EXACT_INTEGER_MAX: u64 = 1 << 53;
 const DIGITS_MAX: usize = 19;
 
 /// Reads the number at `at`; the offset after it is the end of its text.
-#[inline]
+#[inline(always)]
 pub(crate) fn number(bytes: &[u8], at: usize) -> Result<Number, Error> {
     match short(bytes, at) {
         Some(number) => Ok(number),
@@ -63,50 +64,55 @@ fn any_number(bytes: &[u8], at: usize) -> Result<Number, Error> {
     })
 }
 
-/// Reads the number at `at` if it is of the usual kind: fewer than 16 bytes, no exponent, at most 8 digits
-/// after the point and then at most 8 before it. Nothing for any other, well formed or not.
+/// Reads the number at `at` if it is of the usual kind: fewer than 16 bytes after its sign and no exponent,
+/// so at most 15 digits, an exact integer. Nothing for any other, well formed or not.
 ///
-/// Integer and fraction are told apart without a branch, as they come mixed.
-#[inline]
+/// Without a branch between kinds of numbers, as they come mixed.
+#[inline(always)]
 pub(crate) fn short(bytes: &[u8], at: usize) -> Option<Number> {
     let negative = bytes.get(at) == Some(&b'-');
     let first = at + usize::from(negative);
-    let stops = scan::digit_stops(bytes, first);
-    let whole = stops.trailing_zeros() as usize;
-    let point = bytes.get(first + whole) == Some(&b'.');
-    // With no point, a stop right here: a fraction of no digits.
-    let stops = if point { stops >> whole >> 1 } else { 1 };
-    let fraction = stops.trailing_zeros() as usize;
-    let end = first + whole + usize::from(point) + fraction;
-    let leading_zero = whole > 1 && bytes[first] == b'0';
-    let fraction_misses = point && fraction == 0;
+    let (stops, points, window) = scan::number_window(bytes, first);
+    let whole = stops.trailing_zeros();
+    let point = points >> whole & 1;
+    // The stop at the point is none. Beyond the window there always is one.
+    let length = (stops ^ point << whole).trailing_zeros();
+    let fraction = length - whole - point;
+    let end = first + length as usize;
+    let leading_zero = whole > 1 && window & 0xFF == u128::from(b'0');
     let exponent = matches!(bytes.get(end), Some(b'e' | b'E'));
-    if whole == 0 || end - first >= scan::WIDTH || fraction > 8 || leading_zero || fraction_misses || exponent
-    {
+    if whole == 0 || length >= 16 || leading_zero || point > fraction || exponent {
         return None;
     }
-    let integer = if whole <= 8 {
-        up_to_8_digits(bytes, first + whole, whole)
-    } else {
-        let high = up_to_8_digits(bytes, first + whole - 8, whole - 8);
-        high * 100_000_000 + up_to_8_digits(bytes, first + whole, 8)
-    };
-    let digits = integer.wrapping_mul(INTEGER_POWERS[fraction]) + up_to_8_digits(bytes, end, fraction);
-    if digits > EXACT_INTEGER_MAX || whole > 8 && fraction > 0 {
-        return None;
-    }
-    #[allow(clippy::cast_precision_loss, reason = "at most 2^53")]
-    let value = digits as f64 / EXACT_POWERS[fraction];
+    // What is after the point moves over it, and then all digits to the end of the window, zeros before them.
+    let behind = u128::MAX << (8 * whole);
+    let digits = (window & !behind | window >> 8 & behind) ^ u128::from_le_bytes([b'0'; 16]);
+    let digits = digits << (8 * (16 - length + point));
+    #[allow(clippy::cast_possible_truncation, reason = "the halves of a word")]
+    let (high, low) = (digits as u64, (digits >> 64) as u64);
+    #[allow(clippy::cast_precision_loss, reason = "fewer than 10^15")]
+    let digits = (eight_digits(high) * 100_000_000 + eight_digits(low)) as f64;
+    // There are at most 13 places; masked, so that nothing need be checked.
+    let value = digits / EXACT_POWERS[fraction as usize & 15];
     let value = if negative { -value } else { value };
     Some(Number {
         raw: Span::new(at, end),
         value,
-        integer: !point,
+        integer: point == 0,
     })
 }
 
-/// Reads the number at `at` if it has at most 8 digits before the point, 9 to 15 after it, no exponent, and
-/// an exact value, as programs print most f64. Nothing for any other, well formed or not.
+/// The value of eight digits, each 0 to 9, the first lowest.
+#[inline]
+fn eight_digits(digits: u64) -> u64 {
+    // Pairs, then fours, then eights: each step joins neighbours, the left one the higher.
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00FF_00FF_00FF_00FF;
+    let fours = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_FFFF_0000_FFFF;
+    fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xFFFF_FFFF
+}
+
+/// Reads the number at `at` if it has at most 8 digits before the point, 9 to 16 after it, 19 in all, and no
+/// exponent, as programs print most f64. Nothing for any other, well formed or not.
 fn long_fraction(bytes: &[u8], at: usize) -> Option<Number> {
     let negative = bytes.get(at) == Some(&b'-');
     let first = at + usize::from(negative);
@@ -118,25 +124,90 @@ fn long_fraction(bytes: &[u8], at: usize) -> Option<Number> {
     }
     let fraction = scan::digit_stops(bytes, point + 1).trailing_zeros() as usize;
     let end = point + 1 + fraction;
-    let exponent = matches!(bytes.get(end), Some(b'e' | b'E'));
-    if !(9..=15).contains(&fraction) || whole + fraction > DIGITS_MAX || exponent {
+    let more = matches!(bytes.get(end), Some(b'e' | b'E' | b'0'..=b'9'));
+    if !(9..=16).contains(&fraction) || whole + fraction > DIGITS_MAX || more {
         return None;
     }
     let integer = up_to_8_digits(bytes, point, whole);
     let high = up_to_8_digits(bytes, end - 8, fraction - 8);
     let low = up_to_8_digits(bytes, end, 8);
     let digits = (integer * INTEGER_POWERS[fraction - 8] + high) * INTEGER_POWERS[8] + low;
-    if digits > EXACT_INTEGER_MAX {
-        return None;
-    }
     #[allow(clippy::cast_precision_loss, reason = "at most 2^53")]
-    let value = digits as f64 / EXACT_POWERS[fraction];
+    let value = if digits <= EXACT_INTEGER_MAX {
+        digits as f64 / EXACT_POWERS[fraction]
+    } else {
+        by_reciprocal(digits, fraction)?
+    };
     let value = if negative { -value } else { value };
     Some(Number {
         raw: Span::new(at, end),
         value,
         integer: false,
     })
+}
+
+/// Decimal places that [`by_reciprocal`] takes at most.
+const PLACES_MAX: usize = DIGITS_MAX;
+
+/// A power of five's reciprocal: `2^(127 + length) / 5^places` without its fraction, which it has as no power
+/// of five but the first divides one of two.
+#[derive(Clone, Copy)]
+struct Reciprocal {
+    /// Between 2^127 and 2^128.
+    value: u128,
+    /// Bits of the power of five.
+    length: u32,
+}
+
+static RECIPROCALS: [Reciprocal; PLACES_MAX + 1] = reciprocals();
+
+const fn reciprocals() -> [Reciprocal; PLACES_MAX + 1] {
+    let mut all = [Reciprocal { value: 0, length: 0 }; PLACES_MAX + 1];
+    let (mut places, mut power) = (1, 5u128);
+    while places <= PLACES_MAX {
+        let length = u128::BITS - power.leading_zeros();
+        // Long division, a bit at a time.
+        let (mut value, mut rest, mut bits) = (0, 1, 0);
+        while bits < 127 + length {
+            rest <<= 1;
+            value <<= 1;
+            if rest >= power {
+                value += 1;
+                rest -= power;
+            }
+            bits += 1;
+        }
+        all[places] = Reciprocal { value, length };
+        power *= 5;
+        places += 1;
+    }
+    all
+}
+
+/// The nearest f64 to `digits / 10^places`, with 1 to [`PLACES_MAX`] places, by a product that is too small
+/// by less than two units of its 128 bits. Nothing where that might decide: next to, or halfway between, two
+/// f64
+/// (after Lemire, "Number parsing at a gigabyte per second", 2021). `digits` is not 0.
+fn by_reciprocal(digits: u64, places: usize) -> Option<f64> {
+    let Reciprocal { value, length } = RECIPROCALS[places];
+    let zeros = digits.leading_zeros();
+    let normal = u128::from(digits << zeros);
+    // The upper 128 bits of the product of 192, of which the highest or the second is set.
+    let product = normal * (value >> 64) + ((normal * (value & u128::from(u64::MAX))) >> 64);
+    // 53 bits and one to round by are kept. The true product is above what is kept, and below the next.
+    let dropped = 74 - product.leading_zeros();
+    let below = (1u128 << dropped) - 1;
+    if product & below >= below - 1 {
+        return None;
+    }
+    #[allow(clippy::cast_possible_truncation, reason = "54 bits")]
+    let kept = (product >> dropped) as u64;
+    let rounded = (kept >> 1) + (kept & 1);
+    // digits / 10^places = rounded * 2^exponent, far from the ends of the range.
+    let lowered = zeros + 127 + length + u32::try_from(places).unwrap_or(0);
+    let exponent = u64::from(1023 + dropped + 65 - lowered) << 52;
+    #[allow(clippy::cast_precision_loss, reason = "at most 2^53, and a power of two")]
+    Some(rounded as f64 * f64::from_bits(exponent))
 }
 
 /// Powers of ten for a fraction of up to 8 digits.
@@ -169,10 +240,7 @@ fn up_to_8_digits(bytes: &[u8], end: usize, count: usize) -> u64 {
         & (!0u64)
             .checked_shl(64 - 8 * u32::try_from(count).unwrap_or(0))
             .unwrap_or(0);
-    // Pairs, then fours, then eights: each step joins neighbours, the left one the higher.
-    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00FF_00FF_00FF_00FF;
-    let fours = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_FFFF_0000_FFFF;
-    fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xFFFF_FFFF
+    eight_digits(digits)
 }
 
 /// The bytes before `end` as the top of a word, where the document has fewer than eight.
@@ -426,6 +494,10 @@ mod tests {
             "123.1234567890123",
             "1234567.123456789",
             "5.123456789",
+            "9.007199254740993",
+            "1.1234567890123456",
+            "123.1234567890123456",
+            "-999.9999999999999",
         ];
         type Way = fn(&[u8], usize) -> Option<Number>;
         for (numbers, way) in [
@@ -449,6 +521,66 @@ mod tests {
         }
     }
 
+    /// The table against exact products: value * 5^places <= 2^(127 + length) < (value + 1) * 5^places.
+    #[test]
+    fn reciprocals_are_those_of_the_powers_of_five() {
+        // The product as (bits from 64 up, lower 64 bits).
+        let product = |value: u128, power: u128| {
+            let low = (value & u128::from(u64::MAX)) * power;
+            ((value >> 64) * power + (low >> 64), low & u128::from(u64::MAX))
+        };
+        for (places, reciprocal) in RECIPROCALS.iter().enumerate().skip(1) {
+            let power = 5u128.pow(u32::try_from(places).unwrap());
+            let two = (1u128 << (127 - 64 + reciprocal.length), 0);
+            assert!(reciprocal.value >> 127 == 1 && power >> (reciprocal.length - 1) == 1);
+            assert!(product(reciprocal.value, power) < two, "{places}");
+            assert!(product(reciprocal.value + 1, power) > two, "{places}");
+        }
+    }
+
+    /// Each by the standard library too; few enough are left to it.
+    #[test]
+    fn what_a_product_decides_is_nearest() {
+        let mut left = 0;
+        let mut digits = 1u64;
+        for round in 0..200_000u64 {
+            // A linear congruence: every size of integer, from one bit to 64.
+            digits = digits
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let digits = (digits >> (round % 64)).max(1);
+            for places in 1..=PLACES_MAX {
+                match by_reciprocal(digits, places) {
+                    Some(value) if round % 8 == 0 => {
+                        let expected: f64 = format!("{digits}e-{places}").parse().unwrap();
+                        assert_eq!(value.to_bits(), expected.to_bits(), "{digits}e-{places}");
+                    }
+                    Some(_) => {}
+                    None => left += 1,
+                }
+            }
+        }
+        assert!(left > 0 && left < 200_000, "{left}");
+    }
+
+    /// Halfway between two f64, and as near to it as 64 bits get: the product may decline, but not be wrong.
+    #[test]
+    fn what_is_halfway_is_not_decided_by_a_product() {
+        for places in 1..=4 {
+            for odd in (1..4000).step_by(2) {
+                // 54 bits, the last one set, over 2^places.
+                let halfway = ((1u64 << 53) + odd) * 5u64.pow(places);
+                let places = usize::try_from(places).unwrap();
+                assert_eq!(by_reciprocal(halfway, places), None, "{halfway}e-{places}");
+                for near in [halfway - 1, halfway + 1] {
+                    let expected: f64 = format!("{near}e-{places}").parse().unwrap();
+                    let value = by_reciprocal(near, places).unwrap_or(expected);
+                    assert_eq!(value.to_bits(), expected.to_bits(), "{near}e-{places}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn the_short_ways_leave_what_is_not_theirs() {
         for text in [
@@ -462,7 +594,8 @@ mod tests {
             "1.5e5",
             "1.123456789e5",
             "01.123456789",
-            "1.1234567890123456",
+            "1.12345678901234567",
+            "123.12345678901234567",
             "123456789.123456789",
             "9007199254740993",
             "12345678.123456789012345",

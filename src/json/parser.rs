@@ -79,6 +79,13 @@ impl<'a> Parser<'a> {
         self.at
     }
 
+    /// The offset of the cursor once it is past white space.
+    #[inline]
+    pub(crate) fn at_token(&mut self) -> usize {
+        self.token();
+        self.at
+    }
+
     /// The offset of the cursor, as errors have it.
     #[inline]
     #[must_use]

@@ -18,7 +18,7 @@ const BEYOND: u32 = u32::MAX << WIDTH;
 
 /// What `look` says of the [`WIDTH`] bytes at `at`.
 #[inline]
-fn of_window(bytes: &[u8], at: usize, look: fn(&[u8; WIDTH]) -> u32) -> u32 {
+fn of_window<T>(bytes: &[u8], at: usize, look: impl Fn(&[u8; WIDTH]) -> T) -> T {
     match bytes.get(at..).and_then(<[u8]>::first_chunk) {
         Some(window) => look(window),
         None => of_last_window(bytes, at, look),
@@ -28,7 +28,7 @@ fn of_window(bytes: &[u8], at: usize, look: fn(&[u8; WIDTH]) -> u32) -> u32 {
 /// The same near the document's end: with zeros after it.
 #[cold]
 #[inline(never)]
-fn of_last_window(bytes: &[u8], at: usize, look: fn(&[u8; WIDTH]) -> u32) -> u32 {
+fn of_last_window<T>(bytes: &[u8], at: usize, look: impl Fn(&[u8; WIDTH]) -> T) -> T {
     let mut window = [0; WIDTH];
     let rest = bytes.get(at..).unwrap_or_default();
     window[..rest.len()].copy_from_slice(rest);
@@ -53,6 +53,38 @@ pub(crate) fn digit_stops(bytes: &[u8], at: usize) -> u32 {
     return of_window(bytes, at, sse2::digit_stops);
     #[cfg(not(target_arch = "x86_64"))]
     of_window(bytes, at, scalar::digit_stops)
+}
+
+/// One bit for each of the [`WIDTH`] bytes at `at`, lowest first: 1 where it is that of `expected`. Beyond
+/// the document's end stand zeros.
+#[inline]
+pub(crate) fn equals(bytes: &[u8], at: usize, expected: &[u8; WIDTH]) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    return of_window(bytes, at, |window| sse2::equals(window, expected));
+    #[cfg(not(target_arch = "x86_64"))]
+    of_window(bytes, at, |window| scalar::equals(window, expected))
+}
+
+/// For each of the [`WIDTH`] bytes at `at`, lowest first: 1 where there is no decimal digit; and 1 where
+/// there is a decimal point. And the bytes, the first lowest.
+#[inline]
+pub(crate) fn number_window(bytes: &[u8], at: usize) -> (u32, u32, u128) {
+    #[cfg(target_arch = "x86_64")]
+    return of_window(bytes, at, |window| {
+        (
+            sse2::digit_stops(window),
+            sse2::equals(window, &[b'.'; WIDTH]),
+            u128::from_le_bytes(*window),
+        )
+    });
+    #[cfg(not(target_arch = "x86_64"))]
+    of_window(bytes, at, |window| {
+        (
+            scalar::digit_stops(window),
+            scalar::equals(window, &[b'.'; WIDTH]),
+            u128::from_le_bytes(*window),
+        )
+    })
 }
 
 /// Offset of the first `"`, `\` or control character at or after `at`; `bytes.len()` when there is none.
@@ -97,6 +129,13 @@ mod scalar {
     pub(super) fn digit_stops(window: &[u8; WIDTH]) -> u32 {
         bits(window, |byte| !byte.is_ascii_digit())
     }
+
+    pub(super) fn equals(window: &[u8; WIDTH], expected: &[u8; WIDTH]) -> u32 {
+        let pairs = window.iter().zip(expected).rev();
+        pairs.fold(0, |bits, (byte, expected)| {
+            bits << 1 | u32::from(byte == expected)
+        })
+    }
 }
 
 /// The vector forms for every x86-64 processor: SSE2 is part of the architecture.
@@ -119,6 +158,18 @@ mod sse2 {
     pub(super) fn digit_stops(window: &[u8; WIDTH]) -> u32 {
         // SAFETY: SSE2 is part of the x86-64 architecture.
         unsafe { digit_stops_sse2(window) }
+    }
+
+    #[inline]
+    pub(super) fn equals(window: &[u8; WIDTH], expected: &[u8; WIDTH]) -> u32 {
+        // SAFETY: SSE2 is part of the x86-64 architecture.
+        unsafe { equals_sse2(window, expected) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn equals_sse2(window: &[u8; WIDTH], expected: &[u8; WIDTH]) -> u32 {
+        bits(_mm_cmpeq_epi8(load(window), load(expected)))
     }
 
     #[inline]
@@ -178,6 +229,15 @@ mod tests {
                         scalar::digit_stops(&window),
                         "{byte} at {place}"
                     );
+                    let plain = [other; WIDTH];
+                    assert_eq!(
+                        equals(&window, 0, &plain),
+                        scalar::equals(&window, &plain),
+                        "{byte} at {place}"
+                    );
+                    let points = scalar::equals(&window, &[b'.'; WIDTH]);
+                    let expected = (scalar::digit_stops(&window), points, u128::from_le_bytes(window));
+                    assert_eq!(number_window(&window, 0), expected, "{byte} at {place}");
                 }
             }
         }
@@ -209,5 +269,10 @@ mod tests {
             assert_eq!(digit_stops(&vec![b'5'; length + 3], 3), beyond);
         }
         assert_eq!(text_stops(b"abc", 7), u32::MAX);
+        assert_eq!(equals(b"abc", 1, b"bc\0\0\0\0\0\0\0\0\0\0\0\0\0\0"), 0xFFFF);
+        assert_eq!(
+            number_window(b"a1.", 1),
+            (!1, 2, u128::from(u16::from_le_bytes(*b"1.")))
+        );
     }
 }

@@ -4,6 +4,7 @@
 //! work and the memory, those of metrics in a batch and of tags on a metric. Leaves to [`Draft::validate`]
 //! the other bounds.
 
+use super::alike::Pattern;
 use super::usual::{self, Signatures};
 use super::{Error, ErrorKind, Field, Limits, Type, time};
 use crate::json::{Kind, Number, Parser, Span, Text};
@@ -15,6 +16,7 @@ pub struct Scratch {
     entries: Vec<Entry>,
     keys: Vec<Text>,
     signatures: Signatures,
+    pattern: Pattern,
 }
 
 /// A batch that has the schema. It cannot be stored: [`Draft::validate`] makes of it what can.
@@ -94,12 +96,26 @@ fn metrics(parser: &mut Parser<'_>, limits: &Limits, scratch: &mut Scratch) -> R
             let limit = limits.batch_metrics_max;
             return Err(Error::new(ErrorKind::BatchTooLarge { limit }, parser.error_at()));
         }
-        let mut entry = Entry::default();
-        match usual::metric(parser.bytes(), parser.at(), &mut scratch.signatures, &mut entry) {
-            Some(after) => parser.move_past_value(after),
-            None => entry = metric(parser, &mut scratch.keys).map_err(|error| error.of_metric(index))?,
+        scratch.entries.push(Entry::default());
+        let Scratch {
+            entries,
+            keys,
+            signatures,
+            pattern,
+        } = &mut *scratch;
+        let Some(entry) = entries.last_mut() else { break };
+        // At the brace, so that the first metric looks like those after a comma and white space.
+        let start = parser.at_token();
+        if let Some(after) = pattern.read(parser.bytes(), start, entry) {
+            parser.move_past_value(after);
+        } else {
+            *entry = Entry::default();
+            match usual::metric(parser.bytes(), start, signatures, entry) {
+                Some(after) => parser.move_past_value(after),
+                None => *entry = metric(parser, keys).map_err(|error| error.of_metric(index))?,
+            }
+            pattern.other(&parser.document()[start..parser.at()], entry);
         }
-        scratch.entries.push(entry);
         more = parser.next_element()?;
     }
     Ok(())
@@ -285,8 +301,9 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_no_larger_than_promised() {
+    fn memory_is_no_larger_than_promised() {
         assert!(size_of::<Entry>() <= 88, "{}", size_of::<Entry>());
+        assert!(size_of::<Scratch>() < 4096, "{}", size_of::<Scratch>());
     }
 
     #[test]

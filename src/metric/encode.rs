@@ -11,8 +11,9 @@
 
 use super::decode::Entry;
 use super::time;
-use super::validate::{Batch, Tags};
+use super::validate::Batch;
 use crate::clock::WallTime;
+use crate::json::string;
 
 const BEFORE_TIMESTAMP: &[u8; 14] = b"{\"timestamp\":\"";
 const BEFORE_NAME: &[u8; 10] = b"\",\"name\":\"";
@@ -39,7 +40,7 @@ impl Batch<'_> {
                     out.extend_from_slice(b"\",");
                     out.extend_from_slice(members);
                 }
-                None => members(self.document, entry, out),
+                None => members(bytes, entry, out),
             }
             out.extend_from_slice(AFTER);
         }
@@ -67,8 +68,7 @@ fn as_stored<'a>(bytes: &'a [u8], entry: &Entry) -> Option<&'a [u8]> {
 
 /// Appends the members from name to tags, one by one.
 #[cold]
-fn members(document: &str, entry: &Entry, out: &mut Vec<u8>) {
-    let bytes = document.as_bytes();
+fn members(bytes: &[u8], entry: &Entry, out: &mut Vec<u8>) {
     out.extend_from_slice(BEFORE_NAME);
     out.extend_from_slice(entry.name.raw.of(bytes));
     out.extend_from_slice(BEFORE_VALUE);
@@ -79,25 +79,30 @@ fn members(document: &str, entry: &Entry, out: &mut Vec<u8>) {
     if entry.tags.raw.is_empty() {
         out.extend_from_slice(b"{}");
     } else if entry.tags.spaced {
-        dense_tags(Tags::new(document, entry.tags.raw), out);
+        dense_tags(entry.tags.raw.of(bytes), out);
     } else {
         out.extend_from_slice(entry.tags.raw.of(bytes));
     }
 }
 
-/// Appends the object `tags` without the white space between its tokens, which may be a line feed.
+/// Appends `object`, which holds texts only, without the white space between its tokens, which may be a line
+/// feed.
 #[cold]
-fn dense_tags(tags: Tags<'_>, out: &mut Vec<u8>) {
-    out.push(b'{');
-    for (index, (key, value)) in tags.raw().enumerate() {
-        if index > 0 {
-            out.push(b',');
+fn dense_tags(object: &[u8], out: &mut Vec<u8>) {
+    let mut at = 0;
+    while let Some(&byte) = object.get(at) {
+        if byte == b'"' {
+            let plain = string::plain_end(object, at + 1).map(|end| end + 1);
+            // Decoded before without an error, so there is an end.
+            let end = plain.unwrap_or_else(|| string::skip(object, at + 1).unwrap_or(object.len()));
+            out.extend_from_slice(&object[at..end]);
+            at = end;
+        } else {
+            out.push(byte);
+            at += 1;
         }
-        for part in [&b"\""[..], key, b"\":\"", value, b"\""] {
-            out.extend_from_slice(part);
-        }
+        at += object[at..].iter().take_while(|&&byte| byte <= b' ').count();
     }
-    out.push(b'}');
 }
 
 #[cfg(test)]

@@ -95,9 +95,9 @@ fn word(bytes: &[u8], at: usize) -> Option<u64> {
 /// The type whose name starts at `at`, and the offset after its closing quote.
 ///
 /// Types come mixed, so they are told apart by a table and not by branches: bits 2 to 4 of the first letter
-/// differ, and the first and the last eight bytes, closing quote included, are all of each name.
+/// differ, and the first and the last eight bytes of up to ten, closing quote included, are all of each name.
 #[inline]
-fn kind(bytes: &[u8], at: usize) -> Option<(Type, usize)> {
+pub(super) fn kind(bytes: &[u8], at: usize) -> Option<(Type, usize)> {
     struct Name {
         kind: Type,
         first: u64,
@@ -110,11 +110,11 @@ fn kind(bytes: &[u8], at: usize) -> Option<(Type, usize)> {
             kind,
             first: u64::from_le_bytes(first) & mask,
             mask,
-            last: u64::from_le_bytes(last),
+            last: u64::from_le_bytes(last) & mask,
             length,
         }
     }
-    const GAUGE: Name = name_of(Type::Gauge, *b"gauge\"\0\0", 0xFFFF_FFFF_FFFF, *b":\"gauge\"", 6);
+    const GAUGE: Name = name_of(Type::Gauge, *b"gauge\"\0\0", 0xFFFF_FFFF_FFFF, *b"gauge\"\0\0", 6);
     const COUNTER: Name = name_of(Type::Counter, *b"counter\"", u64::MAX, *b"counter\"", 8);
     const HISTOGRAM: Name = name_of(Type::Histogram, *b"histogra", u64::MAX, *b"stogram\"", 10);
     const SUMMARY: Name = name_of(Type::Summary, *b"summary\"", u64::MAX, *b"summary\"", 8);
@@ -124,8 +124,8 @@ fn kind(bytes: &[u8], at: usize) -> Option<(Type, usize)> {
     let first = word(bytes, at)?;
     let name = &NAMES[(first >> 2 & 7) as usize];
     let end = at + name.length;
-    let last = word(bytes, end - 8)?;
-    (first & name.mask == name.first && last == name.last).then_some((name.kind, end))
+    let last = word(bytes, at + name.length.saturating_sub(8))?;
+    (first & name.mask == name.first && last & name.mask == name.last).then_some((name.kind, end))
 }
 
 /// Reads the tags whose opening brace ends at `at`; the offset after the closing one. At least one tag,

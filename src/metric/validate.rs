@@ -170,13 +170,6 @@ impl<'a> Tags<'a> {
         }
     }
 
-    /// Each key and value as it stands in the document, escapes and all.
-    pub(super) fn raw(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-        let bytes = self.object.as_bytes();
-        self.texts()
-            .map(move |(key, value)| (key.raw.of(bytes), value.raw.of(bytes)))
-    }
-
     /// Each key and value, offsets counted from the start of the object. It was decoded before without an
     /// error, so an error cannot happen and ends the walk.
     fn texts(self) -> impl Iterator<Item = (Text, Text)> {
