@@ -65,6 +65,15 @@ pub enum LogFormat {
     Json,
 }
 
+/// How the kernel schedules the server's threads (sched(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum SchedulingPolicy {
+    /// `SCHED_BATCH`: a thread that is woken does not interrupt one that runs.
+    Batch,
+    /// What the server was started with, mostly `SCHED_OTHER`.
+    Inherited,
+}
+
 /// Whether something is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Switch {
@@ -222,6 +231,10 @@ pub struct Settings {
     #[arg(long, value_name = "FILTER", default_value = "info")]
     pub log_filter: String,
 
+    /// How the kernel schedules the threads (sched(7)); batch serves more when the processors are full
+    #[arg(long, value_name = "POLICY", value_enum, default_value_t = SchedulingPolicy::Batch)]
+    pub scheduling_policy: SchedulingPolicy,
+
     /// How log messages look
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Human)]
     pub log_format: LogFormat,
@@ -267,6 +280,7 @@ pub struct Config {
     /// The ready-made rules, if wanted, and those of the file.
     pub alerts: Vec<Rule>,
     pub log_filter: String,
+    pub scheduling_policy: SchedulingPolicy,
     pub log_format: LogFormat,
 }
 
@@ -408,6 +422,7 @@ impl Settings {
             alert_webhook_url: self.alert_webhook_url,
             alerts: all_rules(self.ready_made_alerts, self.alerts),
             log_filter: self.log_filter,
+            scheduling_policy: self.scheduling_policy,
             log_format: self.log_format,
         };
         config.check_relations()?;

@@ -49,6 +49,9 @@ fn good_value(entry: &Entry) -> BoxedStrategy<String> {
         "log_format" => prop::sample::select(vec!["human", "json"])
             .prop_map(str::to_owned)
             .boxed(),
+        "scheduling_policy" => prop::sample::select(vec!["batch", "inherited"])
+            .prop_map(str::to_owned)
+            .boxed(),
         // Free text, a number's and a flag's too.
         "data_dir" | "tokens_file" | "tls_certificate_file" | "tls_key_file" | "log_filter" => prop_oneof![
             any::<String>().prop_filter("not empty", |text| !text.is_empty()),

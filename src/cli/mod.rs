@@ -11,6 +11,8 @@ pub mod config;
 
 pub mod settings;
 
+pub mod scheduling;
+
 pub mod reload;
 
 pub mod systemd;

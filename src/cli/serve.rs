@@ -12,6 +12,7 @@ use tracing_subscriber::{EnvFilter, Layer as _, fmt, registry, reload};
 
 use super::BAD_USAGE;
 use super::reload::{Reloader, SetFilter};
+use super::scheduling;
 use super::settings::{self, Checked, SettingsArgs, Unusable};
 use super::systemd::{self, Notifier};
 use super::watchdog;
@@ -68,6 +69,10 @@ pub fn run(args: &ServeArgs, matches: &ArgMatches) -> ExitCode {
         tracing::info!(
             "listening on the socket that the service manager passed; the setting listen is unused"
         );
+    }
+    // Before the first thread is started.
+    if let Err(error) = scheduling::apply(config.scheduling_policy) {
+        tracing::warn!(%error, "the scheduling policy stays as it was: scheduling_policy is not in force");
     }
     // The last so that a limit of file sizes (RLIMIT_FSIZE) is a failure of the disk and not the end.
     let signals = match Signals::new([SIGHUP, SIGINT, SIGTERM, SIGXFSZ]) {
