@@ -1,7 +1,7 @@
 //! How the kernel schedules the threads of this process.
 //!
-//! Promises: after [`apply`] the calling thread, and every thread that it starts, has the policy asked for, or
-//! nothing has changed and it says why. The nice value stays as it was.
+//! Promises: after [`apply`] the calling thread, and every thread that it starts, has the policy asked for,
+//! or nothing has changed and it says why. The nice value stays as it was.
 //! Leaves to the caller: to call it before the other threads are started, for they inherit the policy.
 //!
 //! Under `SCHED_BATCH` a thread that is woken does not interrupt the one that runs (sched(7)): the reactor
