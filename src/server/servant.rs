@@ -142,7 +142,8 @@ enum Served {
 /// How reading went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Read {
-    /// There is nothing more now.
+    /// There is nothing more now: a read that did not fill the buffer says so (epoll(7), question 9). What
+    /// comes later is an edge (READY-KEPT).
     Drained,
     /// There may be more.
     Filled,
