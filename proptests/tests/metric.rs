@@ -99,6 +99,28 @@ fn every_single_byte_change_of_a_good_body_agrees() {
     }
 }
 
+/// The third of three metrics that look alike, indented so far that what stands between its values is longer
+/// than what is compared at once: each byte of it, changed.
+#[test]
+fn every_single_byte_change_of_a_metric_that_looks_like_others_agrees() {
+    let indent = "\n          ";
+    let metric = format!(
+        "{{{indent}\"name\": \"cpu\",{indent}\"value\": 1.5,{indent}\"type\": \"gauge\",{indent}\"tags\": \
+         {{{indent}\"host.of.a.long.name\": \"web\",{indent}{indent}\"region\": \"eu\"{indent}}},\
+         {indent}\"timestamp\": 1767323045678{indent}}}"
+    );
+    let mut body = format!("{{\"metrics\":[{metric},{metric},{metric}]}}").into_bytes();
+    agree(&body);
+    for place in body.len() - 2 - metric.len()..body.len() {
+        let byte = body[place];
+        for other in 0..=255 {
+            body[place] = other;
+            agree(&body);
+        }
+        body[place] = byte;
+    }
+}
+
 #[test]
 fn every_byte_removed_or_repeated_of_a_good_body_agrees() {
     for (place, &byte) in GOOD.iter().enumerate() {
