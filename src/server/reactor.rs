@@ -124,7 +124,7 @@ impl Reactor {
             tracing::error!(%error, "waiting for sockets failed");
         }
         let sockets = ready.sockets();
-        let own_turns = if self.workers.has_jobs() {
+        let own_turns = if self.workers.queue_depth() > 0 {
             0
         } else {
             limits::REACTOR_TURNS_MAX

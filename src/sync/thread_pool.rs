@@ -116,12 +116,6 @@ impl<J: Send + 'static> ThreadPool<J> {
         self.shared.state.lock().queue.len()
     }
 
-    /// Whether a job waits now.
-    #[must_use]
-    pub fn has_jobs(&self) -> bool {
-        !self.shared.state.lock().queue.is_empty()
-    }
-
     /// Whether no job waits and a worker waits for one.
     #[must_use]
     pub fn is_idle(&self) -> bool {
