@@ -121,13 +121,7 @@ fn agree(body: &[u8]) {
 }
 
 fn decode_and_validate(criterion: &mut Criterion) {
-    for shape in [
-        Shape::Usual,
-        Shape::Timed,
-        Shape::Precise,
-        Shape::Pretty,
-        Shape::Mixed,
-    ] {
+    for shape in Shape::ALL {
         let mut group = criterion.benchmark_group(format!("decode_validate/{}", shape.name()));
         for count in [3, 100, 1000] {
             let body = body(shape, count);
@@ -159,14 +153,7 @@ fn count() -> bool {
     let [who, shape, count, times] = parts[..] else {
         panic!("JSON_COUNT=who:shape:metrics:times");
     };
-    let shapes = [
-        Shape::Usual,
-        Shape::Timed,
-        Shape::Precise,
-        Shape::Pretty,
-        Shape::Mixed,
-    ];
-    let shape = shapes
+    let shape = Shape::ALL
         .into_iter()
         .find(|known| known.name() == shape)
         .expect("a shape");

@@ -17,14 +17,6 @@ use metricstream::clock::WallTime;
 use metricstream::metric::{Limits, Scratch, decode, time};
 use metricstream_benches::bodies::{Shape, body};
 
-const SHAPES: [Shape; 5] = [
-    Shape::Usual,
-    Shape::Timed,
-    Shape::Precise,
-    Shape::Pretty,
-    Shape::Mixed,
-];
-
 fn store(body: &[u8], scratch: &mut Scratch, lines: &mut Vec<u8>) -> usize {
     lines.clear();
     let draft = decode(body, &Limits::default(), scratch).expect("a good body");
@@ -34,7 +26,7 @@ fn store(body: &[u8], scratch: &mut Scratch, lines: &mut Vec<u8>) -> usize {
 }
 
 fn decode_validate_encode(criterion: &mut Criterion) {
-    for shape in SHAPES {
+    for shape in Shape::ALL {
         let mut group = criterion.benchmark_group(format!("store/{}", shape.name()));
         for count in [3, 100, 1000, 10_000] {
             let body = body(shape, count);
@@ -73,7 +65,7 @@ fn count() -> bool {
     let [shape, count, times] = parts[..] else {
         panic!("METRIC_COUNT=shape:metrics:times");
     };
-    let shape = SHAPES
+    let shape = Shape::ALL
         .into_iter()
         .find(|known| known.name() == shape)
         .expect("a shape");

@@ -18,6 +18,9 @@ pub enum Shape {
 }
 
 impl Shape {
+    /// Each of them.
+    pub const ALL: [Self; 5] = [Self::Usual, Self::Timed, Self::Precise, Self::Pretty, Self::Mixed];
+
     /// Its name in the figures.
     pub fn name(self) -> &'static str {
         match self {
