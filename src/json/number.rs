@@ -186,8 +186,7 @@ const fn reciprocals() -> [Reciprocal; PLACES_MAX + 1] {
 
 /// The nearest f64 to `digits / 10^places`, with 1 to [`PLACES_MAX`] places, by a product that is too small
 /// by less than two units of its 128 bits. Nothing where that might decide: next to, or halfway between, two
-/// f64
-/// (after Lemire, "Number parsing at a gigabyte per second", 2021). `digits` is not 0.
+/// f64 (after Lemire, "Number parsing at a gigabyte per second", 2021). `digits` is not 0.
 fn by_reciprocal(digits: u64, places: usize) -> Option<f64> {
     let Reciprocal { value, length } = RECIPROCALS[places];
     let zeros = digits.leading_zeros();

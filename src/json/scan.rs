@@ -16,6 +16,11 @@ pub(crate) const WIDTH: usize = 16;
 /// The bits above those of a window: always set, so that there is always a stop to count up to.
 const BEYOND: u32 = u32::MAX << WIDTH;
 
+#[cfg(not(target_arch = "x86_64"))]
+use scalar as vector;
+#[cfg(target_arch = "x86_64")]
+use sse2 as vector;
+
 /// What `look` says of the [`WIDTH`] bytes at `at`.
 #[inline]
 fn of_window<T>(bytes: &[u8], at: usize, look: impl Fn(&[u8; WIDTH]) -> T) -> T {
@@ -39,49 +44,31 @@ fn of_last_window<T>(bytes: &[u8], at: usize, look: impl Fn(&[u8; WIDTH]) -> T) 
 /// `"`, `\`, a control character or the document's end. All higher bits are 1.
 #[inline]
 pub(crate) fn text_stops(bytes: &[u8], at: usize) -> u32 {
-    #[cfg(target_arch = "x86_64")]
-    return of_window(bytes, at, sse2::text_stops);
-    #[cfg(not(target_arch = "x86_64"))]
-    of_window(bytes, at, scalar::text_stops)
+    of_window(bytes, at, vector::text_stops)
 }
 
 /// One bit for each of the [`WIDTH`] bytes at `at`, lowest first: 1 where there is no decimal digit.
 /// All higher bits are 1.
 #[inline]
 pub(crate) fn digit_stops(bytes: &[u8], at: usize) -> u32 {
-    #[cfg(target_arch = "x86_64")]
-    return of_window(bytes, at, sse2::digit_stops);
-    #[cfg(not(target_arch = "x86_64"))]
-    of_window(bytes, at, scalar::digit_stops)
+    of_window(bytes, at, vector::digit_stops)
 }
 
 /// One bit for each of the [`WIDTH`] bytes at `at`, lowest first: 1 where it is that of `expected`. Beyond
 /// the document's end stand zeros.
 #[inline]
 pub(crate) fn equals(bytes: &[u8], at: usize, expected: &[u8; WIDTH]) -> u32 {
-    #[cfg(target_arch = "x86_64")]
-    return of_window(bytes, at, |window| sse2::equals(window, expected));
-    #[cfg(not(target_arch = "x86_64"))]
-    of_window(bytes, at, |window| scalar::equals(window, expected))
+    of_window(bytes, at, |window| vector::equals(window, expected))
 }
 
 /// For each of the [`WIDTH`] bytes at `at`, lowest first: 1 where there is no decimal digit; and 1 where
 /// there is a decimal point. And the bytes, the first lowest.
 #[inline]
 pub(crate) fn number_window(bytes: &[u8], at: usize) -> (u32, u32, u128) {
-    #[cfg(target_arch = "x86_64")]
-    return of_window(bytes, at, |window| {
-        (
-            sse2::digit_stops(window),
-            sse2::equals(window, &[b'.'; WIDTH]),
-            u128::from_le_bytes(*window),
-        )
-    });
-    #[cfg(not(target_arch = "x86_64"))]
     of_window(bytes, at, |window| {
         (
-            scalar::digit_stops(window),
-            scalar::equals(window, &[b'.'; WIDTH]),
+            vector::digit_stops(window),
+            vector::equals(window, &[b'.'; WIDTH]),
             u128::from_le_bytes(*window),
         )
     })
