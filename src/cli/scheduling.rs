@@ -21,10 +21,9 @@ pub fn apply(policy: SchedulingPolicy) -> io::Result<()> {
     match policy {
         SchedulingPolicy::Inherited => Ok(()),
         SchedulingPolicy::Batch => {
+            // Priority zero is the only one of the policies that are not real-time.
             // SAFETY: all bytes zero is a value of this structure of integers.
-            let mut parameters: libc::sched_param = unsafe { std::mem::zeroed() };
-            // The only priority of the policies that are not real-time.
-            parameters.sched_priority = 0;
+            let parameters: libc::sched_param = unsafe { std::mem::zeroed() };
             // SAFETY: zero is the calling thread, and the structure outlives the call, which only reads it.
             match unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const parameters) } {
                 0 => Ok(()),
