@@ -102,7 +102,7 @@ pub struct Settings {
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = AckLevel::Written)]
     pub ack_level: AckLevel,
 
-    /// Longest time between a write and its fdatasync, in ms; 0 leaves it to the kernel
+    /// Longest time from a write until its fdatasync begins, in ms; 0 leaves it to the kernel
     #[arg(long, value_name = "MS", default_value_t = limits::FLUSH_INTERVAL_MS_DEFAULT)]
     pub flush_interval_ms: u64,
 

@@ -188,6 +188,15 @@ pub const TIMEOUT_MS_MAX: u64 = 86_400_000;
 /// to a reset (RFC 9112 section 9.6).
 pub const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
 
+/// Bytes written and not flushed for which a timed flush begins before its time. Sealing a segment waits for
+/// about as much to be flushed, so less is a shorter wait and more flushes. Few in the simulation, whose logs
+/// are short.
+pub const LOG_FLUSH_BYTES: u64 = if cfg!(metricstream_shuttle) {
+    400
+} else {
+    8 * 1024 * 1024
+};
+
 /// Time between two looks at the connections' deadlines; deadlines are kept this exactly.
 pub const SWEEP_INTERVAL: std::time::Duration = std::time::Duration::from_millis(250);
 

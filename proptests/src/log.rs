@@ -80,7 +80,7 @@ pub enum Step {
     },
     /// The writer gets on with what waits.
     Commit,
-    /// The timed flush.
+    /// The flusher carries out the flush that is ordered, if one is.
     Flush,
     /// The keeper gets on with the sealed segments.
     Keep,
@@ -778,11 +778,10 @@ impl Subject {
         }
     }
 
+    /// The flusher's thread flushes when it wants to.
     fn flush(&mut self) {
-        if let Self::Steps(steps) = self
-            && let Err(failure) = steps.writer.flush()
-        {
-            steps.queue.poison(failure);
+        if let Self::Steps(steps) = self {
+            steps.writer.flusher().step();
         }
     }
 

@@ -67,14 +67,14 @@ pub fn open<F: Filesystem>(filesystem: &F, path: &Path) -> Result<Opened<F>, Ope
     let listing = segment::list(filesystem, path).map_err(failed("list", path))?;
     let sealed = directory.look_at(&listing.sealed)?;
     let active_path = path.join(ACTIVE_NAME);
-    let mut active = filesystem
+    let active = filesystem
         .open_append(&active_path)
         .map_err(failed("open", &active_path))?;
     let modified = filesystem
         .details(&active_path)
         .map_err(failed("look at", &active_path))?
         .modified;
-    let mut recovery = recovery::recover(&mut active).map_err(failed("recover", &active_path))?;
+    let mut recovery = recovery::recover(&active).map_err(failed("recover", &active_path))?;
     // Also what the last process renamed and did not flush.
     if !crate::seeded!(DIRECTORY_NOT_SYNCED) {
         filesystem

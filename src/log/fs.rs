@@ -5,11 +5,12 @@
 //! Leaves to the caller: short writes, and the decision what an error means.
 
 use crate::clock::WallTime;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{Advice, CWD, RenameFlags, fadvise, renameat_with};
 use rustix::io::Errno;
 use std::fmt::Debug;
 use std::fs::{File, FileTimes, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Write as _};
+use std::num::NonZeroU64;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
@@ -26,7 +27,7 @@ pub struct Details {
 /// A place for files. A clone is the same place.
 pub trait Filesystem: Clone + Debug + Send + Sync + 'static {
     /// A file open for appending.
-    type File: LogFile + Debug + Send + 'static;
+    type File: LogFile + Debug + Send + Sync + 'static;
     /// A lock held; dropping it, or the end of the process however it comes, releases it.
     type Lock: Debug + Send + Sync + 'static;
 
@@ -87,44 +88,48 @@ pub trait Filesystem: Clone + Debug + Send + Sync + 'static {
     fn details(&self, path: &Path) -> io::Result<Details>;
 }
 
-/// An append-only file that can be cut.
+/// An append-only file that can be cut. One thread at a time appends and cuts; meanwhile another may flush.
 pub trait LogFile {
     /// Its length in bytes.
     ///
     /// # Errors
     /// The system's.
-    fn size_bytes(&mut self) -> io::Result<u64>;
+    fn size_bytes(&self) -> io::Result<u64>;
 
     /// Fills `buffer` with the bytes from `offset` on.
     ///
     /// # Errors
     /// The system's; `UnexpectedEof` when the file ends before.
-    fn read_exact_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 
     /// Writes some of `bytes`, from the first on, at the end of the file; says how many.
     ///
     /// # Errors
     /// The system's; nothing of `bytes` was written then.
-    fn append(&mut self, bytes: &[u8]) -> io::Result<usize>;
+    fn append(&self, bytes: &[u8]) -> io::Result<usize>;
 
     /// Cuts the file to `len` bytes; it is not shorter.
     ///
     /// # Errors
     /// The system's; then the length is unknown.
-    fn truncate(&mut self, len: u64) -> io::Result<()>;
+    fn truncate(&self, len: u64) -> io::Result<()>;
 
     /// Makes all that was written durable, and the length.
     ///
     /// # Errors
     /// The system's; then nobody knows what is durable, and asking again does not help: the system may
     /// have dropped what it could not write.
-    fn sync(&mut self) -> io::Result<()>;
+    fn sync(&self) -> io::Result<()>;
+
+    /// Says that nobody is likely to read the bytes `from .. to` soon. A hint: the system may keep what it
+    /// holds of them in memory, or not, and reads give the same bytes.
+    fn forget(&self, from: u64, to: u64);
 
     /// Says when its content changed last.
     ///
     /// # Errors
     /// The system's.
-    fn set_last_modified(&mut self, modified: WallTime) -> io::Result<()>;
+    fn set_last_modified(&self, modified: WallTime) -> io::Result<()>;
 }
 
 /// The operating system's filesystem.
@@ -207,28 +212,34 @@ impl Filesystem for SystemDisk {
 }
 
 impl LogFile for File {
-    fn size_bytes(&mut self) -> io::Result<u64> {
+    fn size_bytes(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
     }
 
-    fn read_exact_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.seek(SeekFrom::Start(offset))?;
-        self.read_exact(buffer)
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(self, buffer, offset)
     }
 
-    fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write(bytes)
+    fn append(&self, bytes: &[u8]) -> io::Result<usize> {
+        (&mut &*self).write(bytes)
     }
 
-    fn truncate(&mut self, len: u64) -> io::Result<()> {
+    fn truncate(&self, len: u64) -> io::Result<()> {
         self.set_len(len)
     }
 
-    fn sync(&mut self) -> io::Result<()> {
+    fn sync(&self) -> io::Result<()> {
         self.sync_data()
     }
 
-    fn set_last_modified(&mut self, modified: WallTime) -> io::Result<()> {
+    fn forget(&self, from: u64, to: u64) {
+        // No length is "to the end".
+        if let Some(length) = NonZeroU64::new(to.saturating_sub(from)) {
+            fadvise(self, from, Some(length), Advice::DontNeed).ok();
+        }
+    }
+
+    fn set_last_modified(&self, modified: WallTime) -> io::Result<()> {
         let millis = u64::try_from(modified.epoch_millis()).map_err(|_| io::ErrorKind::InvalidInput)?;
         self.set_times(FileTimes::new().set_modified(UNIX_EPOCH + Duration::from_millis(millis)))
     }
@@ -244,7 +255,14 @@ mod tests {
         let disk = SystemDisk;
         disk.create_directory(&root).unwrap();
         let [a, b] = ["a", "b"].map(|name| root.join(name));
-        disk.open_append(&a).unwrap().append(b"one").unwrap();
+        let file = disk.open_append(&a).unwrap();
+        file.append(b"one").unwrap();
+        file.sync().unwrap();
+        file.forget(0, 3);
+        file.forget(3, 3);
+        let mut bytes = [0; 3];
+        file.read_exact_at(0, &mut bytes).unwrap();
+        assert_eq!(&bytes, b"one");
         disk.open_append(&b).unwrap();
         assert_eq!(
             disk.rename(&a, &b).unwrap_err().kind(),

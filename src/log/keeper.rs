@@ -285,8 +285,8 @@ impl<F: Filesystem> Keeper<F> {
     fn write_compressed(&self, plain: Segment, temporary: &str, stop: &Stop) -> io::Result<Option<u64>> {
         self.directory.remove(temporary)?;
         let mut source = Source::new(self.directory.open_read(&plain.sealed.file_name())?)?;
-        let mut target = self.directory.open_append(temporary)?;
-        if !compress(&mut source, &mut target, stop)? {
+        let target = self.directory.open_append(temporary)?;
+        if !compress(&mut source, &target, stop)? {
             self.directory.remove(temporary)?;
             return Ok(None);
         }
@@ -312,7 +312,7 @@ fn age(segment: Segment, wall: WallTime) -> Duration {
 }
 
 /// Compresses all of `source`; says whether it came to the end before a stop.
-fn compress<F: LogFile>(source: &mut Source<F>, target: &mut F, stop: &Stop) -> io::Result<bool> {
+fn compress<F: LogFile>(source: &mut Source<F>, target: &F, stop: &Stop) -> io::Result<bool> {
     let mut encoder = zstd::Encoder::new(Target(target), LOG_COMPRESSION_LEVEL)?;
     encoder.include_checksum(true)?;
     encoder.set_pledged_src_size(Some(source.bytes))?;
@@ -362,7 +362,7 @@ struct Source<F> {
 }
 
 impl<F: LogFile> Source<F> {
-    fn new(mut file: F) -> io::Result<Self> {
+    fn new(file: F) -> io::Result<Self> {
         let bytes = file.size_bytes()?;
         Ok(Self { file, at: 0, bytes })
     }
@@ -379,7 +379,7 @@ impl<F: LogFile> Read for Source<F> {
 }
 
 /// A file that is appended to.
-struct Target<'a, F>(&'a mut F);
+struct Target<'a, F>(&'a F);
 
 impl<F: LogFile> Write for Target<'_, F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -24,13 +24,16 @@
 //! lock [`LOCK_NAME`].
 //!
 //! One writer thread does group commit: it takes all that waits, writes it with one call, flushes it if
-//! anyone asked for that, then gives back every token of the group.
+//! anyone asked for that, then gives back every token of the group. Timed flushes, which nobody waits for,
+//! are those of another ([`flusher`]).
 
 pub mod record;
 
 pub mod segment;
 
 pub mod queue;
+
+pub mod flusher;
 
 pub mod fs;
 
@@ -82,8 +85,8 @@ pub struct Settings {
     pub queue_bytes_max: usize,
     /// Batches that may wait for the writer.
     pub queue_batches_max: usize,
-    /// Lines that nobody asked to be synced are flushed to the disk at most so long after they were
-    /// written; zero leaves it to the operating system.
+    /// A flush of lines that nobody asked to be synced begins at most so long after they were written, or
+    /// when the one before is over; zero leaves it to the operating system.
     pub flush_interval_ms: u64,
     /// Bytes of the active segment; a group that would make it longer goes to the next one. Only a group
     /// that is longer by itself makes a longer segment. Zero: no bound.
@@ -162,7 +165,7 @@ pub enum OpenError {
         /// What the operating system said.
         source: io::Error,
     },
-    /// No thread for the writer or the keeper.
+    /// No thread for the writer, the flusher or the keeper.
     #[error("cannot start a thread of the log: {0}")]
     Thread(io::Error),
 }
@@ -198,6 +201,7 @@ pub struct Log<T: Send + 'static> {
 #[derive(Debug)]
 struct Threads {
     writer: thread::JoinHandle<()>,
+    flusher: Option<thread::JoinHandle<()>>,
     keeper: Option<thread::JoinHandle<()>>,
 }
 
@@ -251,9 +255,10 @@ impl<T> Shared<T> {
 }
 
 impl<T: Send + 'static> Log<T> {
-    /// Opens the log in `settings.directory` of `filesystem`, cutting off a torn last line and finishing what
-    /// a crash left between two steps, and starts its writer, and its keeper if sealed segments need one.
-    /// `clock` times flushes, rotation and retention; `completion` gets the tokens, on the writer's thread.
+    /// Opens the log in `settings.directory` of `filesystem`, cutting off a torn last line and finishing
+    /// what a crash left between two steps, and starts its writer, its flusher if there are timed flushes,
+    /// and its keeper if sealed segments need one. `clock` times flushes, rotation and retention;
+    /// `completion` gets the tokens, on the writer's thread.
     ///
     /// # Errors
     /// [`OpenError`]; nothing was written then but a directory, an empty file or the cut of a torn line.
@@ -271,28 +276,55 @@ impl<T: Send + 'static> Log<T> {
         let keeper = Keeper::new(Arc::clone(&opened.directory), &opened.sealed, settings);
         let shared = Arc::new(Shared::new(&opened, settings, *keeper.kept()));
         let writer = Writer::new(opened, settings, &clock);
-        let keeper_stop = Arc::new(Stop::new());
-        let keeper = if settings.has_keeper() {
-            let (theirs, stop, clock) = (Arc::clone(&shared), Arc::clone(&keeper_stop), clock.clone());
-            let life = move || keeper.run(&theirs, &stop, &clock);
-            Some(thread::spawn("log-keeper", life).map_err(OpenError::Thread)?)
-        } else {
-            None
-        };
-        let theirs = Arc::clone(&shared);
-        let life = move || writer.run(&theirs, clock, completion);
-        let threads = thread::spawn("log-writer", life).map(|writer| Threads { writer, keeper });
-        if threads.is_err() {
-            // The keeper ends; whether before or after this returns, it has done no harm.
-            keeper_stop.request();
-            shared.sealed.close();
-        }
-        Ok(Self {
+        let flusher = writer.flusher();
+        let log = Self {
             shared,
             level: settings.level,
             recovery,
-            keeper_stop,
-            threads: Mutex::new(Some(threads.map_err(OpenError::Thread)?)),
+            keeper_stop: Arc::new(Stop::new()),
+            threads: Mutex::new(None),
+        };
+        let threads = log.start(settings, (writer, keeper), clock, completion);
+        if threads.is_err() {
+            // Those that were started end; whether before or after this returns, they have done no harm.
+            log.keeper_stop.request();
+            log.shared.sealed.close();
+            flusher.end();
+        }
+        *log.threads.lock() = Some(threads.map_err(OpenError::Thread)?);
+        Ok(log)
+    }
+
+    /// Starts the threads, the writer last: nothing is written unless all of them are there.
+    fn start<F: Filesystem>(
+        &self,
+        settings: &Settings,
+        (writer, keeper): (Writer<F>, Keeper<F>),
+        clock: impl Clock + Clone,
+        completion: impl Completion<T>,
+    ) -> io::Result<Threads> {
+        let keeper = if settings.has_keeper() {
+            let (theirs, stop) = (Arc::clone(&self.shared), Arc::clone(&self.keeper_stop));
+            let clock = clock.clone();
+            let life = move || keeper.run(&theirs, &stop, &clock);
+            Some(thread::spawn("log-keeper", life)?)
+        } else {
+            None
+        };
+        let flusher = if settings.flush_interval_ms > 0 {
+            let (theirs, flusher) = (Arc::clone(&self.shared), writer.flusher());
+            let life = move || flusher.run(|| theirs.queue.nudge());
+            Some(thread::spawn("log-flusher", life)?)
+        } else {
+            None
+        };
+        let theirs = Arc::clone(&self.shared);
+        let life = move || writer.run(&theirs, clock, completion);
+        let writer = thread::spawn("log-writer", life)?;
+        Ok(Threads {
+            writer,
+            flusher,
+            keeper,
         })
     }
 
@@ -362,16 +394,24 @@ impl<T: Send + 'static> Log<T> {
     }
 
     /// Accepts no more, writes all that waits, flushes it to the disk, gives back every token and ends the
-    /// writer and the keeper, which gives up what it was compressing; then the directory is free for another
-    /// log. Any thread may call it, any number of times, except from the completion: a thread cannot wait for
-    /// its own end.
+    /// writer, the flusher and the keeper, which gives up what it was compressing; then the directory is
+    /// free for another log. Any thread may call it, any number of times, except from the completion: a
+    /// thread cannot wait for its own end.
     pub fn drain(&self) {
         self.shared.queue.stop();
         self.keeper_stop.request();
         let mut threads = self.threads.lock();
-        if let Some(Threads { writer, keeper }) = threads.take() {
+        if let Some(Threads {
+            writer,
+            flusher,
+            keeper,
+        }) = threads.take()
+        {
             // The writer contains the panics of the completion, so this is a bug of the log itself.
             writer.join().expect("the log's writer does not panic");
+            if let Some(flusher) = flusher {
+                flusher.join().expect("the log's flusher does not panic");
+            }
             if let Some(keeper) = keeper {
                 keeper.join().expect("the log's keeper does not panic");
             }
@@ -659,9 +699,8 @@ mod tests {
         assert_eq!(tokens, [2, 3]);
     }
 
-    #[test]
-    fn written_lines_are_flushed_when_the_interval_is_over() {
-        let disk = SimulatedDisk::new();
+    /// Requested at the next flush of a file.
+    fn next_sync(disk: &SimulatedDisk) -> Arc<Stop> {
         let synced = Arc::new(Stop::new());
         let theirs = Arc::clone(&synced);
         disk.set_plan(move |request| {
@@ -670,17 +709,44 @@ mod tests {
             }
             Fault::None
         });
+        synced
+    }
+
+    #[test]
+    fn written_lines_are_flushed_when_the_interval_is_over() {
+        let disk = SimulatedDisk::new();
         let clock = SystemClock::new();
         let settings = Settings {
             flush_interval_ms: 1,
             ..settings(Level::Written)
         };
         let log = Log::open(&disk, &settings, clock, |_, _| {}).unwrap();
+        let synced = next_sync(&disk);
         assert_eq!(log.status().progress.syncs, 0);
         log.append(b"a\n", 1, 1).unwrap();
         synced.wait();
         log.drain();
         assert_eq!(log.status().progress.syncs, 1, "nothing new, no second flush");
+    }
+
+    #[test]
+    fn a_timed_flush_begins_early_when_much_was_written() {
+        let disk = SimulatedDisk::new();
+        let bytes = usize::try_from(limits::LOG_FLUSH_BYTES).unwrap();
+        let settings = Settings {
+            flush_interval_ms: 1000,
+            queue_bytes_max: 2 * bytes,
+            ..settings(Level::Written)
+        };
+        let (log, _outcomes) = open(&disk, &settings);
+        let synced = next_sync(&disk);
+        log.append(&vec![b'\n'; bytes - 1], 1, 1).unwrap();
+        log.wait_settled(position(1)).unwrap();
+        assert!(!synced.is_requested(), "it is not time");
+        log.append(b"\n", 1, 2).unwrap();
+        synced.wait();
+        log.drain();
+        assert_eq!(log.status().progress.syncs, 1);
     }
 
     #[test]

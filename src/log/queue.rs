@@ -2,8 +2,8 @@
 //!
 //! Promises: a batch accepted is taken exactly once, in the order of positions, also when the queue is
 //! stopped right after (LOG_QUEUE-ONCE); never more than the two bounds wait (LOG_QUEUE-BOUND); the writer
-//! sleeps only while nothing waits and the queue goes on, and whatever ends either of the two wakes it
-//! (LOG_QUEUE-WAKES). In steady state nothing is allocated: the two buffers change places.
+//! sleeps only while nothing waits, nobody nudged it and the queue goes on, and whatever ends one of these
+//! wakes it (LOG_QUEUE-WAKES). In steady state nothing is allocated: the two buffers change places.
 //! Leaves to the caller: that one thread at most takes, and keeps taking until [`Taken::End`].
 //!
 //! # Why the notification can be skipped
@@ -30,7 +30,7 @@ pub struct Queue<T> {
     bytes_max: usize,
     batches_max: usize,
     state: Mutex<State<T>>,
-    /// Something waits, or the queue ends.
+    /// Something waits, the writer was nudged, or the queue ends.
     work: Condvar,
 }
 
@@ -40,6 +40,8 @@ struct State<T> {
     accepted: Position,
     /// The writer is in the wait and nobody has woken it.
     writer_sleeps: bool,
+    /// The writer is to look around though nothing waits.
+    nudged: bool,
     /// [`Refusal::Stopped`] or [`Refusal::Poisoned`]; set once, the first time.
     ended: Option<Refusal>,
     door: Door,
@@ -75,7 +77,7 @@ pub struct Group<T> {
 pub enum Taken {
     /// A group with at least one batch.
     Group,
-    /// The time ran out and nothing waits.
+    /// The time ran out, or there was a nudge, and nothing waits.
     Nothing,
     /// The queue ended and is empty; nothing will come.
     End,
@@ -112,6 +114,7 @@ impl<T> Queue<T> {
                 group: Group::new(),
                 accepted: Position::START,
                 writer_sleeps: false,
+                nudged: false,
                 ended: None,
                 door: Door::Open,
             }),
@@ -159,13 +162,22 @@ impl<T> Queue<T> {
         self.end(Refusal::Poisoned(failure));
     }
 
+    /// Has [`Queue::take`] return, the one that waits or the next one, though nothing may wait.
+    pub fn nudge(&self) {
+        let mut state = self.state.lock();
+        state.nudged = true;
+        state.writer_sleeps = false;
+        drop(state);
+        self.work.notify_one("LOG_QUEUE_NUDGE");
+    }
+
     /// Lets batches in, or not, from now on. The writer's side.
     pub fn set_door(&self, door: Door) {
         self.state.lock().door = door;
     }
 
     /// Waits for a group and exchanges it for `group`, which is empty; for at most `timeout` when there is
-    /// one. The writer's side: one thread at a time.
+    /// one, and until a nudge. The writer's side: one thread at a time.
     pub fn take(&self, group: &mut Group<T>, timeout: Option<Duration>) -> Taken {
         debug_assert!(group.is_empty(), "what is exchanged has been dealt with");
         let mut state = self.state.lock();
@@ -183,6 +195,7 @@ impl<T> Queue<T> {
             };
             state.writer_sleeps = false;
         }
+        state.nudged = false;
         if crate::seeded!(LOG_QUEUE_DROPPED_AT_STOP) && state.ended.is_some() {
             return Taken::End;
         }
@@ -258,7 +271,7 @@ impl<T> Queue<T> {
 impl<T> State<T> {
     /// Whether the writer has nothing to do.
     fn is_idle(&self) -> bool {
-        self.group.is_empty() && self.ended.is_none()
+        self.group.is_empty() && self.ended.is_none() && !self.nudged
     }
 }
 

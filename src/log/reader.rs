@@ -106,7 +106,7 @@ impl<F: Filesystem> Snapshot<F> {
 
 fn open<F: Filesystem>(filesystem: &F, directory: &Path, name: Name) -> io::Result<Option<Segment<F::File>>> {
     match filesystem.open_read(&directory.join(name.to_string())) {
-        Ok(mut file) => {
+        Ok(file) => {
             let stored_bytes = file.size_bytes()?;
             Ok(Some(Segment {
                 name,
@@ -842,7 +842,7 @@ mod tests {
         let disk = SimulatedDisk::new();
         let path = Path::new("data").join(ACTIVE_NAME);
         put(&disk, ACTIVE_NAME, b"one\ntw");
-        let mut file = disk.open_append(&path).unwrap();
+        let file = disk.open_append(&path).unwrap();
         let active = Snapshot::take(&disk, Path::new("data")).unwrap().active.unwrap();
         let mut reader = active.lines(BOUNDS).unwrap();
         assert_eq!(reader.next_whole().unwrap().unwrap().bytes, b"one\n");

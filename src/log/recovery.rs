@@ -26,7 +26,7 @@ pub struct Recovery {
 ///
 /// # Errors
 /// The filesystem's. The file is then as it was, or cut.
-pub fn recover(file: &mut impl LogFile) -> io::Result<Recovery> {
+pub fn recover(file: &impl LogFile) -> io::Result<Recovery> {
     let len = file.size_bytes()?;
     let file_bytes = whole_lines_end(file, len)?;
     if file_bytes < len && !crate::seeded!(TORN_LINE_KEPT) {
@@ -42,7 +42,7 @@ pub fn recover(file: &mut impl LogFile) -> io::Result<Recovery> {
 }
 
 /// The offset after the last line feed of the first `len` bytes; zero when there is none. Reads backwards.
-fn whole_lines_end(file: &mut impl LogFile, len: u64) -> io::Result<u64> {
+fn whole_lines_end(file: &impl LogFile, len: u64) -> io::Result<u64> {
     let mut block = vec![0; LOG_RECOVERY_BLOCK_BYTES];
     let mut end = len;
     while end > 0 {
@@ -68,8 +68,8 @@ mod tests {
         let disk = SimulatedDisk::new();
         let path = Path::new("log");
         disk.put(path, content);
-        let mut file = disk.open_append(path).unwrap();
-        let recovery = recover(&mut file).unwrap();
+        let file = disk.open_append(path).unwrap();
+        let recovery = recover(&file).unwrap();
         (disk.content(path), recovery)
     }
 

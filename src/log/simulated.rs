@@ -576,14 +576,14 @@ impl Filesystem for SimulatedDisk {
 }
 
 impl LogFile for SimulatedFile {
-    fn size_bytes(&mut self) -> io::Result<u64> {
+    fn size_bytes(&self) -> io::Result<u64> {
         let mut disk = self.disk.lock();
         disk.request(self.process, Request::Open)?;
         let image = disk.file(self.file)?;
         Ok(image.volatile.len() as u64)
     }
 
-    fn read_exact_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let mut disk = self.disk.lock();
         disk.request(self.process, Request::Read)?;
         let image = disk.file(self.file)?;
@@ -597,11 +597,11 @@ impl LogFile for SimulatedFile {
         Ok(())
     }
 
-    fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    fn append(&self, bytes: &[u8]) -> io::Result<usize> {
         self.disk.lock().append(self.process, self.file, bytes)
     }
 
-    fn truncate(&mut self, len: u64) -> io::Result<()> {
+    fn truncate(&self, len: u64) -> io::Result<()> {
         let mut disk = self.disk.lock();
         disk.request(self.process, Request::Truncate)?;
         let now = disk.now;
@@ -611,11 +611,13 @@ impl LogFile for SimulatedFile {
         Ok(())
     }
 
-    fn sync(&mut self) -> io::Result<()> {
+    fn sync(&self) -> io::Result<()> {
         self.disk.lock().sync(self.process, self.file)
     }
 
-    fn set_last_modified(&mut self, modified: WallTime) -> io::Result<()> {
+    fn forget(&self, _from: u64, _to: u64) {}
+
+    fn set_last_modified(&self, modified: WallTime) -> io::Result<()> {
         let mut disk = self.disk.lock();
         disk.request(self.process, Request::Open)?;
         disk.file(self.file)?.modified = modified;
@@ -667,7 +669,7 @@ mod tests {
             (9, 0, 0, b"abcef"),
         ] {
             let disk = SimulatedDisk::new();
-            let mut file = open(&disk);
+            let file = open(&disk);
             file.append(b"ab").unwrap();
             file.sync().unwrap();
             file.append(b"cd").unwrap();
@@ -689,7 +691,7 @@ mod tests {
     #[test]
     fn after_a_failed_sync_a_later_one_saves_nothing() {
         let disk = SimulatedDisk::new();
-        let mut file = open(&disk);
+        let file = open(&disk);
         file.append(b"ab").unwrap();
         let mut first = true;
         disk.set_plan(move |_| match std::mem::take(&mut first) {
@@ -715,7 +717,7 @@ mod tests {
         for (names, left) in [(0, &["a"][..]), (1, &["b"]), (2, &["b", "c"]), (9, &["b"])] {
             let disk = SimulatedDisk::new();
             let [a, b, c] = ["a", "b", "c"].map(Path::new);
-            let mut file = disk.open_append(a).unwrap();
+            let file = disk.open_append(a).unwrap();
             disk.sync_directory(Path::new("")).unwrap();
             file.append(b"x").unwrap();
             file.sync().unwrap();
@@ -760,7 +762,7 @@ mod tests {
         let disk = SimulatedDisk::new();
         let at = WallTime::from_epoch_millis;
         disk.set_time(at(5));
-        let mut file = open(&disk);
+        let file = open(&disk);
         disk.set_time(at(7));
         file.append(b"ab").unwrap();
         let details = disk.details(Path::new(PATH)).unwrap();
@@ -781,7 +783,7 @@ mod tests {
             disk.lock(Path::new("lock")).unwrap_err().kind(),
             io::ErrorKind::WouldBlock
         );
-        let mut file = open(&disk);
+        let file = open(&disk);
         assert_eq!(file.append(b"ab").unwrap(), 1);
         file.append(b"xyz").unwrap_err();
         assert!(disk.is_dead());
@@ -796,7 +798,7 @@ mod tests {
     fn space_ends_where_it_is_told_to() {
         let disk = SimulatedDisk::new();
         disk.set_space(Some(3));
-        let mut file = open(&disk);
+        let file = open(&disk);
         assert_eq!(file.append(b"abcd").unwrap(), 3);
         assert_eq!(file.append(b"d").unwrap_err().kind(), io::ErrorKind::StorageFull);
         file.truncate(1).unwrap();

@@ -22,15 +22,16 @@
 //!    the old one whole, under either name; after it, both. A failure poisons.
 
 use crate::clock::{Clock, Instant};
-use crate::limits::LOG_ROTATION_RETRY;
+use crate::limits::{LOG_FLUSH_BYTES, LOG_ROTATION_RETRY};
 use crate::log::breaker::{Breaker, BreakerState};
 use crate::log::directory::{Directory, Opened};
+use crate::log::flusher::{Flusher, Order};
 use crate::log::fs::{Filesystem, LogFile};
 use crate::log::queue::{Door, Group, Queue, Taken};
 use crate::log::record::{Failure, Operation, Outcome, Position, Refusal};
 use crate::log::recovery::Recovery;
 use crate::log::segment::{ACTIVE_NAME, NUMBER_MAX, Sealed};
-use crate::log::{Settings, Shared, uninterrupted};
+use crate::log::{Compression, Settings, Shared, uninterrupted};
 use crate::sync::shim::{Arc, panic};
 use std::io;
 use std::time::Duration;
@@ -109,12 +110,17 @@ impl Progress {
 pub struct Writer<F: Filesystem> {
     directory: Arc<Directory<F>>,
     /// None after a rotation that came to nothing.
-    active: Option<F::File>,
+    active: Option<Arc<F::File>>,
+    flusher: Arc<Flusher<F::File>>,
+    /// A flush was ordered and its outcome is not known.
+    flushing: bool,
     rotation: Rotation,
     progress: Progress,
-    /// When the oldest bytes that were not flushed since were written.
+    /// When the oldest bytes that are not flushed, and that no order is for, were written.
     unsynced_since: Option<Instant>,
     flush_interval: Option<Duration>,
+    /// Whether what was flushed need not stay in the system's memory.
+    forgets: bool,
     /// After this nothing is written.
     poison: Option<Failure>,
     breaker: Breaker,
@@ -167,7 +173,9 @@ impl<F: Filesystem> Writer<F> {
         Self {
             rotation,
             directory: opened.directory,
-            active: Some(opened.active),
+            active: Some(Arc::new(opened.active)),
+            flusher: Arc::default(),
+            flushing: false,
             progress: Progress {
                 last_sealed: rotation.last_number,
                 ..Progress::after(opened.recovery)
@@ -175,6 +183,8 @@ impl<F: Filesystem> Writer<F> {
             unsynced_since: None,
             flush_interval: (settings.flush_interval_ms > 0)
                 .then(|| Duration::from_millis(settings.flush_interval_ms)),
+            // The keeper will read all of it.
+            forgets: settings.segment_compression == Compression::None,
             poison: None,
             breaker: Breaker::new(
                 settings.breaker_failures_max,
@@ -203,11 +213,13 @@ impl<F: Filesystem> Writer<F> {
             self.report(shared);
             self.tell_breaker(&shared.queue);
         }
-        if self.unsynced_since.is_some() && !crate::seeded!(DRAIN_NOT_FLUSHED) {
+        self.settle();
+        if self.unsynced_bytes() > 0 && !crate::seeded!(DRAIN_NOT_FLUSHED) {
             // A failure shows in the progress; whoever asked for the flush was told by its token.
             self.flush().ok();
         }
         self.report(shared);
+        self.flusher.end();
         shared.settled.close();
         shared.sealed.close();
     }
@@ -257,7 +269,7 @@ impl<F: Filesystem> Writer<F> {
         group.clear();
     }
 
-    /// Flushes what was written to the disk.
+    /// Flushes what was written to the disk, and waits for it.
     ///
     /// # Errors
     /// The failure; the writer is poisoned then, because the system may have dropped what it could not
@@ -266,15 +278,47 @@ impl<F: Filesystem> Writer<F> {
         if let Some(failure) = self.poison {
             return Err(failure.for_later());
         }
-        let Some(active) = &mut self.active else {
+        self.settle();
+        if let Some(failure) = self.poison {
+            // What is to be flushed was written before it was known.
+            return Err(failure);
+        }
+        let Some(active) = &self.active else {
             // It was flushed before it was sealed.
             return Ok(());
         };
-        match uninterrupted(|| active.sync()) {
+        let outcome = uninterrupted(|| active.sync());
+        self.flushed(self.progress.file_bytes, outcome)?;
+        self.unsynced_since = None;
+        Ok(())
+    }
+
+    /// Who carries out timed flushes.
+    #[must_use]
+    pub fn flusher(&self) -> Arc<Flusher<F::File>> {
+        Arc::clone(&self.flusher)
+    }
+
+    /// Waits for the flush that is under way, if one is. Afterwards what was not flushed is this thread's
+    /// to flush.
+    fn settle(&mut self) {
+        if !std::mem::replace(&mut self.flushing, false) {
+            return;
+        }
+        let Some(flushed) = self.flusher.settle() else {
+            crate::reached!(FLUSH_TAKEN_BACK);
+            return;
+        };
+        crate::reached!(FLUSH_AWAITED);
+        self.flushed(flushed.bytes, flushed.outcome).ok();
+    }
+
+    /// The first `bytes` of the active segment were to be flushed, and this is how it went.
+    fn flushed(&mut self, bytes: u64, outcome: io::Result<()>) -> Result<(), Failure> {
+        match outcome {
             Ok(()) => {
                 self.progress.syncs += 1;
-                self.progress.synced_bytes = self.progress.file_bytes;
-                self.unsynced_since = None;
+                self.progress.synced_bytes = bytes;
                 Ok(())
             }
             Err(error) if crate::seeded!(SYNC_FAILURE_FORGOTTEN) => {
@@ -287,13 +331,27 @@ impl<F: Filesystem> Writer<F> {
         }
     }
 
-    /// Does what is due at `now`, group or no group: the timed flush, the rotation by age, the next try of a
-    /// disk that failed.
+    /// Does what is due at `now`, group or no group: orders the timed flush or hears of it, seals a segment
+    /// by its age, tries a disk that failed.
     pub fn keep_time(&mut self, now: Instant) {
-        if self.time_to_flush(now) == Some(Duration::ZERO) {
-            crate::reached!(FLUSH_BY_TIMER);
+        if self.flushing
+            && let Some(flushed) = self.flusher.look()
+        {
+            self.flushing = false;
             // A failure shows in the progress and closes the queue.
-            self.flush().ok();
+            self.flushed(flushed.bytes, flushed.outcome).ok();
+        }
+        if self.time_to_flush(now) == Some(Duration::ZERO)
+            && let Some(active) = &self.active
+        {
+            crate::reached!(FLUSH_BY_TIMER);
+            self.flusher.order(Order {
+                file: Arc::clone(active),
+                bytes: self.progress.file_bytes,
+                forget: self.forgets,
+            });
+            self.flushing = true;
+            self.unsynced_since = None;
         }
         self.rotate_before(0, now);
         self.breaker.keep_time(now);
@@ -320,6 +378,13 @@ impl<F: Filesystem> Writer<F> {
         });
     }
 
+    /// Bytes of the active segment that are not known to be on the disk.
+    fn unsynced_bytes(&self) -> u64 {
+        self.progress
+            .file_bytes
+            .saturating_sub(self.progress.synced_bytes)
+    }
+
     /// What was done so far.
     #[must_use]
     pub fn progress(&self) -> &Progress {
@@ -342,14 +407,18 @@ impl<F: Filesystem> Writer<F> {
         due.into_iter().flatten().min()
     }
 
-    /// Time left until written lines have to be flushed; none when there is nothing to flush or nobody
-    /// asked for it.
+    /// Time left until a flush of written lines has to be ordered; none when there is nothing to flush,
+    /// nobody asked for it, or a flush is under way.
     fn time_to_flush(&self, now: Instant) -> Option<Duration> {
         let due = self.unsynced_since?.after(self.flush_interval?);
-        match self.poison {
-            None => Some(due.since(now)),
-            Some(_) => None,
+        if self.flushing || self.poison.is_some() {
+            return None;
         }
+        if self.unsynced_bytes() >= LOG_FLUSH_BYTES {
+            crate::reached!(FLUSH_BY_BYTES);
+            return Some(Duration::ZERO);
+        }
+        Some(due.since(now))
     }
 
     /// Time left until the active segment is too old.
@@ -370,8 +439,9 @@ impl<F: Filesystem> Writer<F> {
         if !wanted || now < self.rotation.not_before || self.poison.is_some() {
             return;
         }
-        let unflushed = self.progress.synced_bytes < length && !crate::seeded!(SEALED_UNFLUSHED);
-        if unflushed && self.flush().is_err() {
+        self.settle();
+        let unflushed = self.unsynced_bytes() > 0 && !crate::seeded!(SEALED_UNFLUSHED);
+        if self.poison.is_some() || unflushed && self.flush().is_err() {
             return;
         }
         if let Err(error) = self.seal() {
@@ -400,7 +470,7 @@ impl<F: Filesystem> Writer<F> {
             return Err(error);
         }
         match self.directory.open_append(ACTIVE_NAME) {
-            Ok(active) => self.active = Some(active),
+            Ok(active) => self.active = Some(Arc::new(active)),
             Err(error) if self.directory.rename(&name, ACTIVE_NAME).is_ok() => {
                 // Before another line: a power cut must not find it sealed and with a torn one.
                 if let Err(failure) = self.directory.sync() {
@@ -441,7 +511,7 @@ impl<F: Filesystem> Writer<F> {
         }
         if self.active.is_none() {
             match self.directory.open_append(ACTIVE_NAME) {
-                Ok(active) => self.active = Some(active),
+                Ok(active) => self.active = Some(Arc::new(active)),
                 Err(error) => return Err(self.failed(Failure::new(Operation::Rotate, &error))),
             }
             self.sync_names().map_err(Failure::for_later)?;
@@ -462,8 +532,8 @@ impl<F: Filesystem> Writer<F> {
     /// Appends `bytes`, or leaves the file as it was, on the disk too: a cut that is not flushed would be
     /// undone by a power cut, and lines that were said to have failed would be there.
     fn append(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        let active = self.active.as_mut().expect("the caller sees to it");
-        let Err((error, written)) = append_all(active, bytes) else {
+        let active = self.active.as_ref().expect("the caller sees to it");
+        let Err((error, written)) = append_all(active.as_ref(), bytes) else {
             return Ok(());
         };
         let whole = self.progress.file_bytes;
@@ -506,7 +576,7 @@ impl<F: Filesystem> Writer<F> {
 }
 
 /// Writes all of `bytes`, in as many calls as it takes; on an error, how many were written before.
-fn append_all(file: &mut impl LogFile, bytes: &[u8]) -> Result<(), (io::Error, usize)> {
+fn append_all(file: &impl LogFile, bytes: &[u8]) -> Result<(), (io::Error, usize)> {
     let mut written = 0;
     while written < bytes.len() {
         match uninterrupted(|| file.append(&bytes[written..])) {
@@ -807,6 +877,72 @@ mod tests {
         }
         disk.cut_power(Survival::default());
         assert_eq!(contents(&disk), ["aaaaaaaaa\n", "bbbbbbbbb\n", "c\n"]);
+    }
+
+    /// A writer with a line that the timed flush is ordered for.
+    fn with_a_timed_flush(disk: &SimulatedDisk) -> Hand {
+        let settings = Settings {
+            flush_interval_ms: 5,
+            ..settings()
+        };
+        let mut hand = Hand::open(disk, &settings, 0);
+        hand.queue.push(b"a\n", 1, Level::Written, ()).unwrap();
+        assert!(is_written(hand.take()));
+        hand.pass(5);
+        hand
+    }
+
+    #[test]
+    fn the_writer_goes_on_beside_a_timed_flush() {
+        let disk = SimulatedDisk::new();
+        let mut hand = with_a_timed_flush(&disk);
+        hand.queue.push(b"b\n", 1, Level::Written, ()).unwrap();
+        assert!(is_written(hand.take()));
+        assert_eq!(
+            hand.writer.time_to_wake(clock(hand.now).now()),
+            None,
+            "until the flush is heard of"
+        );
+        hand.writer.flusher().step();
+        hand.pass(0);
+        let progress = hand.writer.progress();
+        assert_eq!(
+            (progress.syncs, progress.synced_bytes),
+            (1, 2),
+            "what was ordered"
+        );
+        assert_eq!(
+            hand.writer.time_to_wake(clock(hand.now).now()),
+            Some(Duration::from_millis(5)),
+            "and the rest at its time"
+        );
+    }
+
+    #[test]
+    fn a_timed_flush_that_failed_is_known_before_the_next_acknowledgement() {
+        let disk = SimulatedDisk::new();
+        let mut hand = with_a_timed_flush(&disk);
+        fail(&disk, Request::Sync, 1);
+        hand.writer.flusher().step();
+        let failure = failure(hand.commit("b\n"));
+        assert_eq!(
+            (failure.operation, failure.may_be_stored),
+            (Operation::Sync, true)
+        );
+        assert!(hand.writer.poisoned().is_some());
+        assert_eq!(contents(&disk), ["a\nb\n"], "it was written");
+    }
+
+    #[test]
+    fn a_timed_flush_that_was_not_begun_is_the_writers() {
+        let disk = SimulatedDisk::new();
+        let mut hand = with_a_timed_flush(&disk);
+        assert!(is_written(hand.commit("b\n")));
+        let requests = disk.requests();
+        hand.writer.flusher().step();
+        hand.pass(0);
+        assert_eq!(disk.requests(), requests, "it was taken back");
+        assert_eq!(hand.writer.progress().syncs, 1);
     }
 
     #[test]

@@ -137,23 +137,23 @@ impl<F: Filesystem> Filesystem for TimedDisk<F> {
 }
 
 impl<F: LogFile> LogFile for TimedFile<F> {
-    fn size_bytes(&mut self) -> io::Result<u64> {
+    fn size_bytes(&self) -> io::Result<u64> {
         self.below.size_bytes()
     }
 
-    fn read_exact_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.below.read_exact_at(offset, buffer)
     }
 
-    fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    fn append(&self, bytes: &[u8]) -> io::Result<usize> {
         self.below.append(bytes)
     }
 
-    fn truncate(&mut self, len: u64) -> io::Result<()> {
+    fn truncate(&self, len: u64) -> io::Result<()> {
         self.below.truncate(len)
     }
 
-    fn sync(&mut self) -> io::Result<()> {
+    fn sync(&self) -> io::Result<()> {
         let began = self.clock.now();
         let result = self.below.sync();
         let ended = self.clock.now();
@@ -161,7 +161,11 @@ impl<F: LogFile> LogFile for TimedFile<F> {
         result
     }
 
-    fn set_last_modified(&mut self, modified: WallTime) -> io::Result<()> {
+    fn forget(&self, from: u64, to: u64) {
+        self.below.forget(from, to);
+    }
+
+    fn set_last_modified(&self, modified: WallTime) -> io::Result<()> {
         self.below.set_last_modified(modified)
     }
 }
@@ -179,7 +183,7 @@ mod tests {
         let timed = TimedDisk::new(disk.clone(), clock, Arc::clone(&times));
         let (directory, path) = (Path::new("data"), Path::new("data/file"));
         timed.create_directory(directory).unwrap();
-        let mut file = timed.open_append(path).unwrap();
+        let file = timed.open_append(path).unwrap();
         for _ in 0..3 {
             assert_eq!(file.append(b"line\n").unwrap(), 5);
             file.sync().unwrap();

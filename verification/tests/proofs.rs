@@ -67,13 +67,14 @@ fn listed_ids() -> BTreeSet<String> {
 }
 
 /// The modules that PROOFS.md speaks of.
-const MODULES: [&str; 13] = [
+const MODULES: [&str; 14] = [
     "RING",
     "MUTEX_POOL",
     "THREAD_POOL",
     "WATERMARK",
     "STOP",
     "LOG_QUEUE",
+    "LOG_FLUSHER",
     "LOG",
     "RATE_LIMIT",
     "BUDGET",

@@ -204,7 +204,7 @@ fn open<F: Filesystem>(
 /// A segment as it is, with the time of its last change, by which its age is told.
 fn copy<F: Filesystem>(
     filesystem: &F,
-    mut segment: Segment<F::File>,
+    segment: Segment<F::File>,
     from: &Path,
     to: &Path,
 ) -> Result<(), Error> {

@@ -224,7 +224,7 @@ mod tests {
     fn what_the_server_cut_off_and_wrote_anew_is_no_damage() {
         let torn = format!("{}{}", line(1), "{\"timestamp\":\"2026 and a part of");
         let cut = |disk: &SimulatedDisk| {
-            let mut file = disk.open_append(&path()).unwrap();
+            let file = disk.open_append(&path()).unwrap();
             file.truncate(line(1).len() as u64).unwrap();
             file.append(line(7).as_bytes()).unwrap();
         };

@@ -143,8 +143,8 @@ impl Tail {
     fn run(&mut self, lines: u64, follow: bool) -> Result<(), End> {
         let mut snapshot = snapshot(&SystemDisk, &self.directory)?;
         let mut last = snapshot.sealed.last().map_or(0, |sealed| sealed.number);
-        let mut active = snapshot.active.take();
-        let (first, active_start) = self.find(&snapshot, active.as_mut(), lines)?;
+        let active = snapshot.active.take();
+        let (first, active_start) = self.find(&snapshot, active.as_ref(), lines)?;
         for (sealed, start) in first {
             if let Some(segment) = self.open(&snapshot, sealed)? {
                 self.show(segment, start)?;
@@ -203,7 +203,7 @@ impl Tail {
     fn find(
         &mut self,
         snapshot: &Snapshot<SystemDisk>,
-        active: Option<&mut Segment<File>>,
+        active: Option<&Segment<File>>,
         lines: u64,
     ) -> Result<(Vec<(Sealed, Start)>, Start), End> {
         let mut wanted = lines;
@@ -237,8 +237,8 @@ impl Tail {
         let name = segment.name;
         let compressed = matches!(name, Name::Sealed(Sealed { compressed: true, .. }));
         if self.filter.is_open() && !compressed {
-            let (mut file, end) = (segment.file, segment.stored_bytes);
-            let (offset, found) = last_lines(&mut file, end, wanted).map_err(self.failed("read", name))?;
+            let (file, end) = (segment.file, segment.stored_bytes);
+            let (offset, found) = last_lines(&file, end, wanted).map_err(self.failed("read", name))?;
             return Ok((Start { offset, skip: 0 }, found));
         }
         let mut found = 0;
@@ -359,7 +359,7 @@ fn came(mut signals: &UnixStream) -> bool {
 
 /// Where the last `wanted` lines of the first `end` bytes of `file` begin, and how many there are. What
 /// follows the last line feed is no line. Reads backwards, as far as it has to.
-fn last_lines(file: &mut impl LogFile, end: u64, wanted: u64) -> io::Result<(u64, u64)> {
+fn last_lines(file: &impl LogFile, end: u64, wanted: u64) -> io::Result<(u64, u64)> {
     let mut block = vec![0; LOG_READ_BLOCK_BYTES];
     // Line feeds seen: the first is the end of the last line.
     let mut feeds = 0;
@@ -388,8 +388,8 @@ mod tests {
     fn last(content: &[u8], wanted: u64) -> (u64, u64) {
         let disk = SimulatedDisk::new();
         disk.put(Path::new("log"), content);
-        let mut file = disk.open_read(Path::new("log")).unwrap();
-        last_lines(&mut file, content.len() as u64, wanted).unwrap()
+        let file = disk.open_read(Path::new("log")).unwrap();
+        last_lines(&file, content.len() as u64, wanted).unwrap()
     }
 
     #[test]

@@ -11,6 +11,7 @@ const TESTS: &[(&str, usize)] = if cfg!(metricstream_loom) {
     &[
         ("budget", 1),
         ("honesty", 4),
+        ("log_flusher", 4),
         ("log_queue", 3),
         ("must_fail", 10),
         ("mutation", 2),
@@ -26,6 +27,7 @@ const TESTS: &[(&str, usize)] = if cfg!(metricstream_loom) {
     &[
         ("budget", 1),
         ("honesty", 2),
+        ("log_flusher", 4),
         ("log_queue", 3),
         ("log_segments", 2),
         ("mutex_pool", 2),

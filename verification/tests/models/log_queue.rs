@@ -20,12 +20,14 @@ struct Model {
     accepted: u64,
     taken: u64,
     stopped: bool,
+    nudged: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Call {
     Push,
     Stop,
+    Nudge,
     Take,
     TakeTimed,
 }
@@ -35,6 +37,7 @@ enum Return {
     At(u64),
     Full,
     Stopped,
+    Nudged,
     /// All of these positions, in order.
     Group(Vec<u64>),
     Nothing,
@@ -59,11 +62,23 @@ impl Spec for Model {
                 next.stopped = true;
                 vec![(next, Return::Stopped)]
             }
+            Call::Nudge => {
+                next.nudged = true;
+                vec![(next, Return::Nudged)]
+            }
             Call::Take | Call::TakeTimed if !idle => {
                 next.taken = self.accepted;
+                next.nudged = false;
                 vec![(next, Return::Group((self.taken + 1..=self.accepted).collect()))]
             }
-            Call::Take | Call::TakeTimed if self.stopped => vec![(next, Return::End)],
+            Call::Take | Call::TakeTimed if self.stopped => {
+                next.nudged = false;
+                vec![(next, Return::End)]
+            }
+            Call::Take | Call::TakeTimed if self.nudged => {
+                next.nudged = false;
+                vec![(next, Return::Nothing)]
+            }
             Call::TakeTimed if world.late => vec![(next, Return::Nothing)],
             Call::Take | Call::TakeTimed => vec![],
         }
@@ -104,6 +119,10 @@ fn actor(queue: Arc<Queue<()>>) -> Actor<Model> {
                 queue.stop();
                 Return::Stopped
             }
+            Call::Nudge => {
+                queue.nudge();
+                Return::Nudged
+            }
             Call::Take => take(&queue, None),
             Call::TakeTimed => take(&queue, Some(Duration::from_micros(100))),
         });
@@ -126,32 +145,32 @@ fn subject(producers: usize) -> Subject<Model> {
     }
 }
 
-/// LOG_QUEUE-ONCE, LOG_QUEUE-BOUND and LOG_QUEUE-WAKES: every program of up to three pushes and stops against
-/// every program of up to two takes that cannot rightly wait for ever.
+/// LOG_QUEUE-ONCE, LOG_QUEUE-BOUND and LOG_QUEUE-WAKES: every program of up to three pushes, stops and
+/// nudges against every program of up to two takes that cannot rightly wait for ever.
 #[test]
 fn one_producer() {
     let choices = pairs(
-        &sequences(&[Call::Push, Call::Stop], 3),
+        &sequences(&[Call::Push, Call::Stop, Call::Nudge], 3),
         &sequences(&[Call::Take, Call::TakeTimed], 2),
     );
     subject(1)
         .check(Bounds::PROGRAM.with_dfs(), choices)
-        .expect(105, 12_077, 99, 0, 0);
+        .expect(280, 42_379, 288, 0, 0);
 }
 
 /// The same with two producers of one call each and a writer.
 #[test]
 fn two_producers() {
-    let calls = [vec![Call::Push], vec![Call::Stop]];
+    let calls = [vec![Call::Push], vec![Call::Stop], vec![Call::Nudge]];
     let takes = [vec![Call::Take], vec![Call::Take, Call::Take]];
-    let choices = [(0, 0), (0, 1), (1, 1)]
+    let choices = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)]
         .into_iter()
         .flat_map(|(a, b)| takes.iter().map(move |take| (a, b, take)))
         .map(|(a, b, take)| vec![calls[a].clone(), calls[b].clone(), take.clone()])
         .collect();
     subject(2)
         .check(Bounds::PROGRAM, choices)
-        .expect(6, 10_539, 10, 0, 0);
+        .expect(12, 20_436, 17, 0, 0);
 }
 
 /// LOG_QUEUE-ONCE to the end: a writer that takes until the end gets every batch accepted, in order, whenever

@@ -20,6 +20,7 @@ mod mutation;
 mod sites;
 
 mod budget;
+mod log_flusher;
 mod log_queue;
 #[cfg(not(metricstream_loom))]
 mod log_segments;
