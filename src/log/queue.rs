@@ -66,6 +66,8 @@ pub struct Group<T> {
     pub(crate) written: Vec<(Position, T)>,
     /// Tokens to give back once the bytes are flushed.
     pub(crate) synced: Vec<(Position, T)>,
+    /// The most that a group had lately: of one that is long ago, little is left.
+    recent_bytes: usize,
     pub(crate) batches: usize,
     pub(crate) records: u64,
     /// The position of the last batch.
@@ -283,6 +285,7 @@ impl<T> Group<T> {
             bytes: Vec::new(),
             written: Vec::new(),
             synced: Vec::new(),
+            recent_bytes: 0,
             batches: 0,
             records: 0,
             last: Position::START,
@@ -307,12 +310,14 @@ impl<T> Group<T> {
     }
 
     /// Empties it for use again, tokens included. A buffer that one rush made far larger than what the last
-    /// group needed is given back.
+    /// groups needed is given back.
     pub fn clear(&mut self) {
         let used = self.bytes.len();
         self.bytes.clear();
-        if self.bytes.capacity() > LOG_BUFFER_KEEP_BYTES && used < self.bytes.capacity() / 4 {
-            self.bytes.shrink_to(LOG_BUFFER_KEEP_BYTES.max(2 * used));
+        self.recent_bytes = used.max(self.recent_bytes - self.recent_bytes / 16);
+        if self.bytes.capacity() > LOG_BUFFER_KEEP_BYTES && self.recent_bytes < self.bytes.capacity() / 4 {
+            self.bytes
+                .shrink_to(LOG_BUFFER_KEEP_BYTES.max(2 * self.recent_bytes));
         }
         self.written.clear();
         self.synced.clear();
