@@ -194,7 +194,7 @@ pub const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
 pub const LOG_FLUSH_BYTES: u64 = if cfg!(metricstream_shuttle) {
     400
 } else {
-    8 * 1024 * 1024
+    2 * 1024 * 1024
 };
 
 /// Time between two looks at the connections' deadlines; deadlines are kept this exactly.
