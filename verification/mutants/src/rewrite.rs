@@ -29,7 +29,7 @@ pub struct Rewritten {
 /// Rewrites `source` with `mutants`, which are those of this file, each with its number.
 pub fn rewrite(source: &str, mutants: &[(usize, &Mutant)]) -> Rewritten {
     let file = syn::parse_file(source).expect("the source compiles");
-    let mut at: HashMap<(usize, usize, &str), Vec<(usize, &str)>> = HashMap::new();
+    let mut at: ByPlace = HashMap::new();
     for (number, mutant) in mutants {
         let start = &mutant.span.start;
         at.entry((start.line, start.column, mutant.genre.as_str()))
@@ -87,9 +87,12 @@ fn render(source: &str, range: Range<usize>, edits: &mut &[Edit], out: &mut Stri
     out.push_str(&source[at..range.end]);
 }
 
+/// Numbers and replacements of the mutants by line, column and genre.
+type ByPlace<'a> = HashMap<(usize, usize, &'a str), Vec<(usize, &'a str)>>;
+
 struct Finder<'a> {
     source: &'a str,
-    at: HashMap<(usize, usize, &'a str), Vec<(usize, &'a str)>>,
+    at: ByPlace<'a>,
     /// Inside something that is computed when it is compiled.
     constant: bool,
     edits: Vec<Edit>,
