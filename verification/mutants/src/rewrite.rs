@@ -16,7 +16,7 @@ use syn::visit::{self, Visit};
 use crate::Mutant;
 
 /// The `const fn` that tables and constants are made with.
-const NEEDED_CONSTANT: [&str; 4] = ["classes", "class_of", "name_of", "new"];
+const NEEDED_CONSTANT: [&str; 5] = ["classes", "class_of", "name_of", "new", "reciprocals"];
 
 /// What a file becomes.
 pub struct Rewritten {

@@ -230,6 +230,16 @@ fn errors(messages: &[Message], texts: &HashMap<String, String>) -> BTreeMap<usi
         if diagnostic.level != "error" {
             continue;
         }
+        let code = diagnostic
+            .code
+            .as_ref()
+            .map_or(String::new(), |code| code.code.clone());
+        // Where it is called is not where the mutants are.
+        assert!(
+            code != "E0015" || diagnostic.message.contains("`mutant`"),
+            "{} (is it in NEEDED_CONSTANT?)",
+            diagnostic.message
+        );
         let Some(span) = diagnostic.spans.iter().find(|span| span.is_primary) else {
             continue;
         };
@@ -241,10 +251,6 @@ fn errors(messages: &[Message], texts: &HashMap<String, String>) -> BTreeMap<usi
         let Some(number) = number else {
             panic!("not about a mutant: {} in {}", diagnostic.message, span.file_name);
         };
-        let code = diagnostic
-            .code
-            .as_ref()
-            .map_or(String::new(), |code| code.code.clone());
         found.insert(number, code);
     }
     found
