@@ -442,6 +442,12 @@ mod tests {
         Duration::from_nanos(nanos)
     }
 
+    /// Otherwise all clients would lie in one neighbourhood, and nothing but the time would tell.
+    #[test]
+    fn a_tag_is_the_upper_half_of_a_hash() {
+        assert_eq!(tag(0x0123_4567_89AB_CDEF), 0x0123_4567);
+    }
+
     #[test]
     fn each_client_has_its_own_limit() {
         let limiter = limiter(2, 100, 7);
