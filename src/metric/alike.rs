@@ -397,6 +397,15 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_metric_has_a_pattern() {
+        let tags: Vec<_> = (0..TAGS_MAX).map(|key| format!(r#""{key}":"v""#)).collect();
+        let metric = DENSE.replace(r#""k":"v","l":"w""#, &tags.join(","));
+        let mut pattern = pattern(&metric);
+        assert_eq!(pattern.count, STRETCHES_MAX);
+        assert!(read(&mut pattern, &metric).is_some());
+    }
+
+    #[test]
     fn after_each_that_was_not_alike_more_go_by() {
         let (one, other) = (r#"{"name":"a","value":1}"#, r#"{"value":1,"name":"a"}"#);
         let mut pattern = Pattern::default();
