@@ -466,6 +466,15 @@ mod tests {
         assert_eq!(value(&"9".repeat(400)), Err(ErrorKind::NumberRange));
     }
 
+    fn exact_number(bytes: &[u8], at: usize) -> Option<Number> {
+        let parts = parts(bytes, at).ok()?;
+        Some(Number {
+            raw: Span::new(at, parts.end),
+            value: exact(&parts)?,
+            integer: parts.integer,
+        })
+    }
+
     /// Otherwise every number would take the long way, and nothing but the time would tell.
     #[test]
     fn usual_numbers_take_the_short_ways() {
@@ -498,10 +507,19 @@ mod tests {
             "123.1234567890123456",
             "-999.9999999999999",
         ];
+        // Up to 19 digits, 53 bits and a power of 22 either way.
+        let exact_ones = [
+            "1e22",
+            "-25E-22",
+            "1234567890123456",
+            "9007199254740992",
+            "0.000000000000000001",
+        ];
         type Way = fn(&[u8], usize) -> Option<Number>;
         for (numbers, way) in [
             (&short_ones[..], short as Way),
             (&long_ones[..], long_fraction as Way),
+            (&exact_ones[..], exact_number as Way),
         ] {
             for text in numbers {
                 for before in [0, 1, 9, 40] {
@@ -511,7 +529,7 @@ mod tests {
                         let expected = Number {
                             raw: Span::new(before, before + text.len()),
                             value: text.parse().unwrap(),
-                            integer: !text.contains('.'),
+                            integer: !text.contains(['.', 'e', 'E']),
                         };
                         assert_eq!(number, expected, "{document}");
                     }
