@@ -508,6 +508,12 @@ mod tests {
     }
 
     #[test]
+    fn a_token_is_past_white_space() {
+        let mut parser = Parser::new(b" \n [1]").unwrap();
+        assert_eq!((parser.at(), parser.at_token(), parser.at()), (0, 3, 3));
+    }
+
+    #[test]
     fn accept_moves_only_past_the_whole() {
         let mut parser = Parser::new(b"\"name\":1").unwrap();
         assert!(!parser.accept(b"\"name\": "));
