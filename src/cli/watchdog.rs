@@ -2,8 +2,9 @@
 //!
 //! Promises: [`Watchdog::is_alive`] says no when, for half the interval, the reactor took no step, a worker
 //! stayed in one turn or the log's writer settled nothing of what it had. A disk that answers late makes the
-//! writer late: the interval must be longer than twice what the slowest flush may take. What keeps sealed
-//! segments, collects figures and sends alerts is not watched: without it metrics are stored all the same.
+//! writer late, at the latest when a segment is full: the interval must be longer than twice what the slowest
+//! flush may take. What flushes without being waited for, keeps sealed segments, collects figures and sends
+//! alerts is not watched: without it metrics are stored all the same.
 //! Leaves to the caller: to look several times an interval, and to read the clock.
 
 use std::time::Duration;
