@@ -25,7 +25,7 @@ use crate::clock::{Clock, Instant};
 use crate::limits::{LOG_FLUSH_BYTES, LOG_ROTATION_RETRY};
 use crate::log::breaker::{Breaker, BreakerState};
 use crate::log::directory::{Directory, Opened};
-use crate::log::flusher::{Flusher, Order};
+use crate::log::flusher::{Flushed, Flusher, Order};
 use crate::log::fs::{Filesystem, LogFile};
 use crate::log::queue::{Door, Group, Queue, Taken};
 use crate::log::record::{Failure, Operation, Outcome, Position, Refusal};
@@ -302,15 +302,23 @@ impl<F: Filesystem> Writer<F> {
     /// Waits for the flush that is under way, if one is. Afterwards what was not flushed is this thread's
     /// to flush.
     fn settle(&mut self) {
-        if !std::mem::replace(&mut self.flushing, false) {
+        if !self.flushing {
             return;
         }
         let Some(flushed) = self.flusher.settle() else {
             crate::reached!(FLUSH_TAKEN_BACK);
+            self.flushing = false;
             return;
         };
         crate::reached!(FLUSH_AWAITED);
-        self.flushed(flushed.bytes, flushed.outcome).ok();
+        self.hear(flushed);
+    }
+
+    /// The flush that was ordered is over.
+    fn hear(&mut self, Flushed { bytes, outcome }: Flushed) {
+        self.flushing = false;
+        // A failure shows in the progress and closes the queue.
+        self.flushed(bytes, outcome).ok();
     }
 
     /// The first `bytes` of the active segment were to be flushed, and this is how it went.
@@ -337,9 +345,7 @@ impl<F: Filesystem> Writer<F> {
         if self.flushing
             && let Some(flushed) = self.flusher.look()
         {
-            self.flushing = false;
-            // A failure shows in the progress and closes the queue.
-            self.flushed(flushed.bytes, flushed.outcome).ok();
+            self.hear(flushed);
         }
         if self.time_to_flush(now) == Some(Duration::ZERO)
             && let Some(active) = &self.active
