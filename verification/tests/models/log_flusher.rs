@@ -1,7 +1,7 @@
 //! Models of `log::flusher`: timed flushes beside a writer that flushes, too.
 
 use metricstream::clock::WallTime;
-use metricstream::log::flusher::{Flusher, Order};
+use metricstream::log::flusher::{Flushed, Flusher, Order};
 use metricstream::log::fs::LogFile;
 use metricstream::sync::shim::{Arc, Mutex, thread};
 use metricstream::sync::stop::Stop;
@@ -85,19 +85,13 @@ impl Scene {
 
     /// Whether the flusher has carried out the order for `bytes`, and this is heard.
     fn look(&self, bytes: u64) -> bool {
-        let flushed = self.flusher.look();
-        flushed.is_some_and(|flushed| {
-            flushed.outcome.unwrap();
-            flushed.bytes == bytes || panic!("[LOG_FLUSHER-ONCE] of another order")
-        })
+        is_of(self.flusher.look(), bytes)
     }
 
     /// Whether the flusher has carried out the order for `bytes`; if not, it was taken back, and the writer
     /// does.
     fn settle(&self, bytes: u64) -> bool {
-        let flushed = self.flusher.settle();
-        let carried_out = flushed
-            .is_some_and(|flushed| flushed.bytes == bytes || panic!("[LOG_FLUSHER-ONCE] of another order"));
+        let carried_out = is_of(self.flusher.settle(), bytes);
         if !carried_out {
             self.file.sync().unwrap();
         }
@@ -109,6 +103,14 @@ impl Scene {
         self.thread.join().unwrap();
         self.file.0.lock().over
     }
+}
+
+/// Whether there is an outcome; then it is that of the order for `bytes`.
+fn is_of(flushed: Option<Flushed>, bytes: u64) -> bool {
+    flushed.is_some_and(|flushed| {
+        flushed.outcome.unwrap();
+        flushed.bytes == bytes || panic!("[LOG_FLUSHER-ONCE] of another order")
+    })
 }
 
 /// LOG_FLUSHER-SETTLED and LOG_FLUSHER-ONCE: of two orders, each settled before the next, each is carried
