@@ -139,7 +139,7 @@ impl<F: LogFile> Flusher<F> {
     fn carry_out(&self, order: &Order<F>) {
         let outcome = uninterrupted(|| order.file.sync());
         if order.forget && outcome.is_ok() {
-            order.file.forget(0, order.bytes);
+            order.file.forget(order.bytes);
         }
         self.state.lock().stage = Stage::Done(Flushed {
             bytes: order.bytes,

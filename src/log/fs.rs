@@ -121,9 +121,9 @@ pub trait LogFile {
     /// have dropped what it could not write.
     fn sync(&self) -> io::Result<()>;
 
-    /// Says that nobody is likely to read the bytes `from .. to` soon. A hint: the system may keep what it
-    /// holds of them in memory, or not, and reads give the same bytes.
-    fn forget(&self, from: u64, to: u64);
+    /// Says that nobody is likely to read the first `bytes` soon. A hint: the system may keep what it holds
+    /// of them in memory, or not, and reads give the same bytes.
+    fn forget(&self, bytes: u64);
 
     /// Says when its content changed last.
     ///
@@ -232,10 +232,10 @@ impl LogFile for File {
         self.sync_data()
     }
 
-    fn forget(&self, from: u64, to: u64) {
+    fn forget(&self, bytes: u64) {
         // No length is "to the end".
-        if let Some(length) = NonZeroU64::new(to.saturating_sub(from)) {
-            fadvise(self, from, Some(length), Advice::DontNeed).ok();
+        if let Some(length) = NonZeroU64::new(bytes) {
+            fadvise(self, 0, Some(length), Advice::DontNeed).ok();
         }
     }
 
@@ -258,8 +258,8 @@ mod tests {
         let file = disk.open_append(&a).unwrap();
         file.append(b"one").unwrap();
         file.sync().unwrap();
-        file.forget(0, 3);
-        file.forget(3, 3);
+        file.forget(3);
+        file.forget(0);
         let mut bytes = [0; 3];
         file.read_exact_at(0, &mut bytes).unwrap();
         assert_eq!(&bytes, b"one");

@@ -615,7 +615,7 @@ impl LogFile for SimulatedFile {
         self.disk.lock().sync(self.process, self.file)
     }
 
-    fn forget(&self, _from: u64, _to: u64) {}
+    fn forget(&self, _bytes: u64) {}
 
     fn set_last_modified(&self, modified: WallTime) -> io::Result<()> {
         let mut disk = self.disk.lock();

@@ -161,8 +161,8 @@ impl<F: LogFile> LogFile for TimedFile<F> {
         result
     }
 
-    fn forget(&self, from: u64, to: u64) {
-        self.below.forget(from, to);
+    fn forget(&self, bytes: u64) {
+        self.below.forget(bytes);
     }
 
     fn set_last_modified(&self, modified: WallTime) -> io::Result<()> {

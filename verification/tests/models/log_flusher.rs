@@ -46,7 +46,7 @@ impl LogFile for File {
         unreachable!("flushing only")
     }
 
-    fn forget(&self, _from: u64, _to: u64) {}
+    fn forget(&self, _bytes: u64) {}
 
     fn set_last_modified(&self, _modified: WallTime) -> io::Result<()> {
         unreachable!("flushing only")
