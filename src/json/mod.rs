@@ -58,6 +58,7 @@ pub mod number;
 pub mod string;
 
 pub(crate) mod scan;
+pub(crate) mod stops;
 
 pub use number::Number;
 pub use parser::{Kind, Parser};

@@ -44,6 +44,21 @@ pub(crate) fn number(bytes: &[u8], at: usize) -> Result<Number, Error> {
     }
 }
 
+/// Reads the number at `at` into `number`; whether there is one.
+///
+/// Each part is written by itself: a number that is put together elsewhere and then copied as a whole is a
+/// read that has to wait until the parts, just written, are in memory.
+#[inline(always)]
+pub(crate) fn read(bytes: &[u8], at: usize, number: &mut Number) -> bool {
+    if let Some(Number { raw, value, integer }) = short(bytes, at) {
+        (number.raw.start, number.raw.end) = (raw.start, raw.end);
+        number.value = value;
+        number.integer = integer;
+        return true;
+    }
+    any_number(bytes, at).map(|any| *number = any).is_ok()
+}
+
 /// Reads any number.
 #[cold]
 #[inline(never)]
@@ -94,10 +109,10 @@ pub(crate) fn short(bytes: &[u8], at: usize) -> Option<Number> {
     let digits = (eight_digits(high) * 100_000_000 + eight_digits(low)) as f64;
     // There are at most 13 places; masked, so that nothing need be checked.
     let value = digits / EXACT_POWERS[fraction as usize & 15];
-    let value = if negative { -value } else { value };
+    let sign = u64::from(negative) << 63;
     Some(Number {
         raw: Span::new(at, end),
-        value,
+        value: f64::from_bits(value.to_bits() | sign),
         integer: point == 0,
     })
 }

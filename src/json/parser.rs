@@ -4,7 +4,7 @@
 //! an order the diagram has (after [`Parser::object_begin`] comes [`Parser::first_member`], and so on); any
 //! other order gives an error or a wrong reading of that document, never a panic.
 
-use super::{Error, ErrorKind, Number, Span, Text, number, string};
+use super::{Error, ErrorKind, Number, Span, Text, number, scan, string};
 use crate::limits::JSON_DEPTH_MAX;
 
 /// The kinds of values, told apart by their first byte.
@@ -39,13 +39,26 @@ impl<'a> Parser<'a> {
     /// # Errors
     /// [`ErrorKind::Utf8`] at the first byte that is not UTF-8; [`ErrorKind::TooLong`] beyond 4 GiB.
     pub fn new(document: &'a [u8]) -> Result<Self, Error> {
-        if u32::try_from(document.len()).is_err() {
-            return Err(ErrorKind::TooLong.at(document, u32::MAX as usize));
-        }
+        Self::of_bytes(document).ok_or_else(|| Self::refusal(document))
+    }
+
+    /// As [`Parser::new`], for a caller to whom the time of a short document counts: what is returned stays
+    /// in registers.
+    #[inline]
+    pub(crate) fn of_bytes(document: &'a [u8]) -> Option<Self> {
         // Section 8.1: "JSON text exchanged between systems ... MUST be encoded using UTF-8".
-        let document = std::str::from_utf8(document)
-            .map_err(|error| ErrorKind::Utf8.at(document, error.valid_up_to()))?;
-        Ok(Self::of_text(document))
+        u32::try_from(document.len()).ok()?;
+        scan::text(document).map(Self::of_text)
+    }
+
+    /// Why [`Parser::of_bytes`] refused `document`.
+    #[cold]
+    pub(crate) fn refusal(document: &[u8]) -> Error {
+        if u32::try_from(document.len()).is_err() {
+            return ErrorKind::TooLong.at(document, u32::MAX as usize);
+        }
+        let valid = std::str::from_utf8(document).map_or_else(|error| error.valid_up_to(), str::len);
+        ErrorKind::Utf8.at(document, valid)
     }
 
     /// A parser before the first character of `document`, which is at most 4 GiB long.

@@ -4,19 +4,22 @@
 //! work and the memory, those of metrics in a batch and of tags on a metric. Leaves to [`Draft::validate`]
 //! the other bounds.
 
-use super::alike::Pattern;
+use super::alike::Patterns;
 use super::usual::{self, Signatures};
 use super::{Error, ErrorKind, Field, Limits, Type, time};
+use crate::json::stops::Stops;
 use crate::json::{Kind, Number, Parser, Span, Text};
 use crate::limits::{TAGS_MAX, TIMESTAMP_BYTES_MAX};
 
 /// Memory that decoding reuses: one per worker. It grows to the largest batch seen and stays.
 #[derive(Debug, Default)]
 pub struct Scratch {
+    /// As many as the largest batch had; those of the batch come first, what is after them is old.
     entries: Vec<Entry>,
     keys: Vec<Text>,
     signatures: Signatures,
-    pattern: Pattern,
+    patterns: Patterns,
+    stops: Stops,
 }
 
 /// A batch that has the schema. It cannot be stored: [`Draft::validate`] makes of it what can.
@@ -58,55 +61,61 @@ pub(super) struct TagSpan {
 /// # Errors
 /// The first thing in the body that is not JSON or not of the schema, or one of the two bounds.
 pub fn decode<'a>(body: &'a [u8], limits: &Limits, scratch: &'a mut Scratch) -> Result<Draft<'a>, Error> {
-    let mut parser = Parser::new(body)?;
-    scratch.entries.clear();
-    let mut metrics_seen = false;
+    let Some(mut parser) = Parser::of_bytes(body) else {
+        return Err(Parser::refusal(body).into());
+    };
+    scratch.stops.clear();
+    let mut count = None;
     parser.object_begin()?;
     let mut more = parser.first_member()?;
     while more {
         let at = parser.error_at();
-        if parser.key()?.is(parser.bytes(), b"metrics") {
-            if metrics_seen {
+        if parser.accept(b"\"metrics\":") || parser.key()?.is(parser.bytes(), b"metrics") {
+            if count.is_some() {
                 return Err(Error::new(ErrorKind::Duplicate, at));
             }
-            metrics_seen = true;
-            metrics(&mut parser, limits, scratch)?;
+            count = Some(metrics(&mut parser, limits, scratch)?);
         } else {
             parser.skip()?;
         }
         more = parser.next_member()?;
     }
     parser.end()?;
-    if !metrics_seen {
+    let Some(count) = count else {
         return Err(Error::new(ErrorKind::MetricsMissing, 0));
-    }
+    };
     Ok(Draft {
         document: parser.document(),
-        entries: &scratch.entries,
+        entries: &scratch.entries[..count],
     })
 }
 
-/// The array of metrics.
-fn metrics(parser: &mut Parser<'_>, limits: &Limits, scratch: &mut Scratch) -> Result<(), Error> {
+/// The array of metrics: how many there are, read into the first entries.
+fn metrics(parser: &mut Parser<'_>, limits: &Limits, scratch: &mut Scratch) -> Result<usize, Error> {
+    let mut index = 0;
     parser.array_begin()?;
     let mut more = parser.first_element()?;
     while more {
-        let index = scratch.entries.len();
         if index >= limits.batch_metrics_max {
             let limit = limits.batch_metrics_max;
             return Err(Error::new(ErrorKind::BatchTooLarge { limit }, parser.error_at()));
         }
-        scratch.entries.push(Entry::default());
         let Scratch {
             entries,
             keys,
             signatures,
-            pattern,
+            patterns,
+            stops,
         } = &mut *scratch;
-        let Some(entry) = entries.last_mut() else { break };
+        if index == entries.len() {
+            entries.push(Entry::default());
+        }
+        let Some(entry) = entries.get_mut(index) else {
+            break;
+        };
         // At the brace, so that the first metric looks like those after a comma and white space.
         let start = parser.at_token();
-        if let Some(after) = pattern.read(parser.bytes(), start, entry) {
+        if let Some(after) = patterns.read(parser.bytes(), start, stops, entry) {
             parser.move_past_value(after);
         } else {
             *entry = Entry::default();
@@ -114,11 +123,12 @@ fn metrics(parser: &mut Parser<'_>, limits: &Limits, scratch: &mut Scratch) -> R
                 Some(after) => parser.move_past_value(after),
                 None => *entry = metric(parser, keys).map_err(|error| error.of_metric(index))?,
             }
-            pattern.other(&parser.document()[start..parser.at()], entry);
+            patterns.other(&parser.document()[start..parser.at()], entry);
         }
+        index += 1;
         more = parser.next_element()?;
     }
-    Ok(())
+    Ok(index)
 }
 
 /// The members seen of one metric.
@@ -303,7 +313,7 @@ mod tests {
     #[test]
     fn memory_is_no_larger_than_promised() {
         assert!(size_of::<Entry>() <= 88, "{}", size_of::<Entry>());
-        assert!(size_of::<Scratch>() < 4096, "{}", size_of::<Scratch>());
+        assert!(size_of::<Scratch>() < 20 << 10, "{}", size_of::<Scratch>());
     }
 
     #[test]

@@ -54,7 +54,9 @@ pub(super) fn metric(
                 SEEN_NAME
             }
             VALUE => {
-                entry.value = number::number(bytes, value).ok()?;
+                if !number::read(bytes, value, &mut entry.value) {
+                    return None;
+                }
                 at = entry.value.raw.end as usize;
                 SEEN_VALUE
             }
