@@ -208,6 +208,17 @@ pub const READ_BYTES: usize = if cfg!(metricstream_shuttle) {
     64 * 1024
 };
 
+/// Largest buffer of the start of a request that is kept for the next such request, in bytes: with it a body
+/// of a thousand usual metrics is read without allocating.
+pub const SPARE_BUFFER_BYTES_MAX: usize = 4 * READ_BYTES;
+
+/// Most such buffers that are kept, 8 MiB at most: for so many requests at a time that are partly here. More
+/// of them allocate.
+pub const SPARE_BUFFERS_MAX: usize = 32;
+
+/// Most lists of what a turn of pipelined requests decided that are kept for the next such turn.
+pub const SPARE_TURNS_MAX: usize = 32;
+
 /// A worker goes on to the next connection once a turn has made lines of this many bytes.
 pub const TURN_LINE_BYTES: usize = 256 * 1024;
 

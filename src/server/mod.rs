@@ -28,6 +28,7 @@ pub mod request_id;
 pub mod routes;
 pub mod rules;
 pub mod servant;
+pub mod spares;
 pub mod table;
 pub mod turn;
 pub mod turns;
@@ -54,7 +55,9 @@ use self::pauses::Pauses;
 use self::reactor::Workers;
 use self::rules::{Latest, Rules, Timeouts};
 use self::servant::Log;
+use self::spares::Spares;
 use self::table::Table;
+use self::turn::Decision;
 use self::turns::Turns;
 
 /// The bounds of a server, each a setting of the same name, for as long as it runs.
@@ -89,6 +92,10 @@ pub struct Shared {
     pub pauses: Pauses,
     /// Memory for partly received requests.
     pub buffers: Arc<Budget>,
+    /// Emptied buffers of such requests.
+    pub spare_buffers: Spares<u8>,
+    /// Emptied lists of the decisions of long turns.
+    pub spare_turns: Spares<Decision>,
     /// The data path.
     pub ingest: Ingest,
     /// The exact counters.
@@ -143,6 +150,9 @@ impl Shared {
             table: Arc::new(Table::new(bounds.connections_max, Arc::clone(&stats))),
             pauses: Pauses::default(),
             buffers: Arc::new(Budget::new(bounds.request_buffer_bytes_max)),
+            spare_buffers: Spares::new(limits::SPARE_BUFFERS_MAX, limits::SPARE_BUFFER_BYTES_MAX),
+            // The last request of a turn may add two, and a list grows by doubling.
+            spare_turns: Spares::new(limits::SPARE_TURNS_MAX, 2 * limits::TURN_REQUESTS_MAX),
             ingest,
             stats,
             monitor,

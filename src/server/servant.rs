@@ -20,6 +20,7 @@ use crate::net::Transfer;
 use crate::sync::shim::Arc;
 use crate::sync::thread_pool::Worker;
 
+use super::budget::Exhausted;
 use super::connection::{Broken, Connection, Fate};
 use super::date::{Date, DateCache};
 use super::pauses::Pacer;
@@ -67,6 +68,7 @@ impl Sender {
         connection
             .turn
             .settle(outcome, now, &mut self.recorder, &mut self.ids, &mut self.out);
+        self.shared.spare_turns.give(connection.turn.take_longer());
         if self.out.is_empty() {
             return self.shared.rest(connection, now, &self.rules.timeouts);
         }
@@ -241,6 +243,8 @@ impl Servant {
     }
 
     fn read_and_serve(&mut self, connection: &mut Connection) -> Result<(), Broken> {
+        // A turn that panicked took the buffer with it; otherwise it is there.
+        self.input.reserve(limits::READ_BYTES);
         // A connection has no buffer of its own to read into but for a long request: it borrows the thread's.
         let borrowed = connection.partial.len() < OWN_BUFFER_BYTES;
         let mut input = std::mem::take(if borrowed {
@@ -251,18 +255,41 @@ impl Servant {
         input.extend_from_slice(&connection.partial);
         connection.partial.clear();
         let result = self.serve_input(connection, &mut input);
-        if borrowed {
+        if self.input_is_lent() {
             if result.is_ok() && !input.is_empty() && !crate::seeded!(PARTIAL_LOST) {
                 crate::reached!(PARTIAL_KEPT);
+                if connection.partial.capacity() == 0 {
+                    connection.partial = self.shared.spare_buffers.take();
+                }
                 connection.partial.extend_from_slice(&input);
             }
             input.clear();
-            input.shrink_to(limits::READ_BYTES);
             self.input = input;
-        } else if !input.is_empty() {
-            connection.partial = input;
+        } else {
+            let before = std::mem::replace(&mut connection.partial, input);
+            self.shared.spare_buffers.give(before);
         }
         result
+    }
+
+    /// Whether the thread's buffer is what is read into now.
+    fn input_is_lent(&self) -> bool {
+        self.input.capacity() == 0
+    }
+
+    /// Sees to it that `input` has room for at least a head. The thread's buffer does not grow: a request
+    /// that is too long for it goes on in one that was another's.
+    fn make_room(&mut self, input: &mut Vec<u8>) {
+        if input.capacity() - input.len() >= limits::READ_BYTES / 4 {
+            return;
+        }
+        if !self.input_is_lent() {
+            return input.reserve(limits::READ_BYTES);
+        }
+        let mut longer = self.shared.spare_buffers.take();
+        longer.reserve(input.len() + limits::READ_BYTES);
+        longer.append(input);
+        self.input = std::mem::replace(input, longer);
     }
 
     /// Reads into `input` and answers the requests in it; leaves there what is not answered.
@@ -311,9 +338,7 @@ impl Servant {
 
     /// Reads once, with room for at least a head.
     fn read(&mut self, connection: &mut Connection, input: &mut Vec<u8>) -> Read {
-        if input.capacity() - input.len() < limits::READ_BYTES / 4 {
-            input.reserve(limits::READ_BYTES);
-        }
+        self.make_room(input);
         let room = input.capacity() - input.len();
         let was_handshaking = connection.is_handshaking();
         let transfer = connection.read(input);
@@ -369,6 +394,9 @@ impl Servant {
             }
             if from == input.len() {
                 break Served::NeedMore;
+            }
+            if connection.turn.is_crowded() {
+                connection.turn.go_on_in(self.shared.spare_turns.take());
             }
             let peer = connection.peer();
             match connection
@@ -574,10 +602,10 @@ impl Servant {
     /// Ends a turn: lines to the log, with the connection as token, or else replies to the client.
     fn finish(&mut self, mut connection: Box<Connection>) {
         if connection.partial.is_empty() {
-            connection.partial = Vec::new();
+            let emptied = std::mem::take(&mut connection.partial);
+            self.shared.spare_buffers.give(emptied);
         }
-        let held = connection.partial.capacity();
-        if let Err(exhausted) = connection.reserved.resize(held) {
+        if let Err(exhausted) = reserve_partial(&mut connection) {
             crate::reached!(BUFFERS_FULL);
             let (now, date) = (self.shared.clock.now(), self.date());
             let asked = self.unreadable(now);
@@ -617,7 +645,7 @@ impl Servant {
         // deadline.
         for _ in 0..8 {
             self.input.clear();
-            // A turn that panicked took the buffer with it; a read needs room.
+            // As in `read_and_serve`: a read needs room.
             self.input.reserve(limits::READ_BYTES);
             match connection.read(&mut self.input) {
                 Transfer::Moved(_) => {}
@@ -640,6 +668,17 @@ impl Worker for Servant {
     fn idle(&mut self) {
         self.shared.pauses.wake_if_any(&self.shared.poller);
     }
+}
+
+/// Counts the memory of what is unfinished; when it is too much, no more than that has to take.
+fn reserve_partial(connection: &mut Connection) -> Result<(), Exhausted> {
+    let Connection {
+        partial, reserved, ..
+    } = connection;
+    reserved.resize(partial.capacity()).or_else(|_| {
+        partial.shrink_to_fit();
+        reserved.resize(partial.capacity())
+    })
 }
 
 /// What is known of a request that is refused.

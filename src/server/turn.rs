@@ -30,6 +30,8 @@ pub enum Outcome {
 #[derive(Debug, Default)]
 pub struct Turn {
     decisions: Vec<Decision>,
+    /// The list of a few, while a longer one is in its place.
+    few: Vec<Decision>,
     bytes: Vec<u8>,
     /// The clients' own names of the requests whose success hangs on the log, one after the other.
     ids: Vec<u8>,
@@ -40,8 +42,9 @@ pub struct Turn {
     shed_until: Option<Instant>,
 }
 
+/// What was decided on one request, or an interim reply.
 #[derive(Debug)]
-struct Decision {
+pub struct Decision {
     arrived: Instant,
     kind: Kind,
 }
@@ -73,6 +76,28 @@ impl Turn {
     #[must_use]
     pub fn len(&self) -> usize {
         self.decisions.len()
+    }
+
+    /// Whether the next decision would take more memory than an idle connection may keep.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.decisions.len() >= KEPT_DECISIONS && self.decisions.capacity() <= KEPT_DECISIONS
+    }
+
+    /// Goes on in `longer`, an empty list, until [`Turn::take_longer`].
+    pub fn go_on_in(&mut self, mut longer: Vec<Decision>) {
+        longer.reserve(2 * KEPT_DECISIONS);
+        longer.append(&mut self.decisions);
+        self.few = std::mem::replace(&mut self.decisions, longer);
+    }
+
+    /// Gives up the list that it went on in, if it did and is settled.
+    pub fn take_longer(&mut self) -> Vec<Decision> {
+        debug_assert!(self.is_empty(), "a list in use is not given up");
+        if self.decisions.capacity() <= KEPT_DECISIONS {
+            return Vec::new();
+        }
+        std::mem::replace(&mut self.decisions, std::mem::take(&mut self.few))
     }
 
     /// Bytes of the replies that are true already.
@@ -171,7 +196,8 @@ impl Turn {
     }
 
     /// Turns the decisions into the bytes to send, appended to `out`, and records their events. `ids` names
-    /// the requests that are refused now. The turn is empty afterwards and keeps its memory.
+    /// the requests that are refused now. The turn is empty afterwards and keeps a little memory, or all that
+    /// [`Turn::take_longer`] takes.
     pub fn settle(
         &mut self,
         outcome: Outcome,
@@ -229,7 +255,6 @@ impl Turn {
         self.bytes.shrink_to(KEPT_BYTES);
         self.ids.clear();
         self.ids.shrink_to(KEPT_BYTES);
-        self.decisions.shrink_to(KEPT_DECISIONS);
         self.stored_metrics = 0;
         self.stored_requests = 0;
         self.level = None;
@@ -392,6 +417,27 @@ mod tests {
         ] {
             turn.promise(level);
             assert_eq!(turn.level(), Some(strongest));
+        }
+    }
+
+    #[test]
+    fn a_long_turn_goes_on_in_a_list_that_it_gives_up() {
+        let mut turn = Turn::default();
+        for room in [0, 100] {
+            let longer: Vec<Decision> = Vec::with_capacity(room);
+            for metrics in 1..=4 {
+                assert!(!turn.is_crowded());
+                turn.ingested(Instant::ZERO, metrics, form(), None, None);
+            }
+            let few = turn.decisions.as_ptr();
+            assert!(turn.is_crowded());
+            turn.go_on_in(longer);
+            turn.ingested(Instant::ZERO, 5, form(), None, None);
+            assert!(!turn.is_crowded());
+            assert_eq!(settle(&mut turn, Outcome::Stored).0, [200; 5]);
+            assert!(turn.take_longer().capacity() > room.max(KEPT_DECISIONS) - 1);
+            assert_eq!((turn.decisions.as_ptr(), turn.decisions.capacity()), (few, 4));
+            assert_eq!(turn.take_longer().capacity(), 0, "it is given up once");
         }
     }
 
