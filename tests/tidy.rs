@@ -46,6 +46,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
         "src/cli/scheduling.rs",
         "a system call that no library makes without changing the nice value",
     ),
+    ("tests/counting/mod.rs", "a global allocator that counts"),
     (
         "verification/tests/models/must_fail.rs",
         "naive designs that a model must catch",
