@@ -306,8 +306,9 @@ fn a_request_by_token_allocates_nothing_at_any_level() {
                 })
                 .collect();
             let case = format!("{metrics} metrics, {level}");
-            // A flush may take milliseconds.
-            let times = if level == "synced" { times.min(100) } else { times };
+            // On a busy disk a flush takes so long that the limiter's window, which gives memory back when a
+            // client gets slower, would change its size in many a round.
+            let times = if level == "synced" { times.min(25) } else { times };
             server.hold(&case, &mut clients, times, |server, index, client| {
                 client.send(&requests[index]);
                 accepted(client);
