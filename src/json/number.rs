@@ -103,10 +103,8 @@ pub(crate) fn short(bytes: &[u8], at: usize) -> Option<Number> {
     let behind = u128::MAX << (8 * whole);
     let digits = (window & !behind | window >> 8 & behind) ^ u128::from_le_bytes([b'0'; 16]);
     let digits = digits << (8 * (16 - length + point));
-    #[allow(clippy::cast_possible_truncation, reason = "the halves of a word")]
-    let (high, low) = (digits as u64, (digits >> 64) as u64);
     #[allow(clippy::cast_precision_loss, reason = "fewer than 10^15")]
-    let digits = (eight_digits(high) * 100_000_000 + eight_digits(low)) as f64;
+    let digits = sixteen_digits(digits) as f64;
     // There are at most 13 places; masked, so that nothing need be checked.
     let value = digits / EXACT_POWERS[fraction as usize & 15];
     let sign = u64::from(negative) << 63;
@@ -115,6 +113,36 @@ pub(crate) fn short(bytes: &[u8], at: usize) -> Option<Number> {
         value: f64::from_bits(value.to_bits() | sign),
         integer: point == 0,
     })
+}
+
+/// Reads the integer at `at` if it has 1 to 15 digits and no sign: its value, and the offset after it. Nothing
+/// for any other number, well formed or not.
+#[inline(always)]
+pub(crate) fn short_integer(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
+    let (stops, _, window) = scan::number_window(bytes, at);
+    let length = stops.trailing_zeros();
+    let end = at + length as usize;
+    let leading_zero = length > 1 && window & 0xFF == u128::from(b'0');
+    let more = matches!(bytes.get(end), Some(b'.' | b'e' | b'E'));
+    if length == 0 || length >= 16 || leading_zero || more {
+        return None;
+    }
+    Some((first_digits(window, length as usize), end))
+}
+
+/// The value of the first `count` bytes of a window, each a digit; 1 to 16 of them.
+#[inline(always)]
+fn first_digits(window: u128, count: usize) -> u64 {
+    // All digits to the end of the window, zeros before them.
+    sixteen_digits((window ^ u128::from_le_bytes([b'0'; 16])) << (8 * (16 - count)))
+}
+
+/// The value of sixteen digits, each 0 to 9, the first lowest.
+#[inline(always)]
+fn sixteen_digits(digits: u128) -> u64 {
+    #[allow(clippy::cast_possible_truncation, reason = "the halves of a word")]
+    let (high, low) = (digits as u64, (digits >> 64) as u64);
+    eight_digits(high) * 100_000_000 + eight_digits(low)
 }
 
 /// The value of eight digits, each 0 to 9, the first lowest.
@@ -131,22 +159,21 @@ fn eight_digits(digits: u64) -> u64 {
 fn long_fraction(bytes: &[u8], at: usize) -> Option<Number> {
     let negative = bytes.get(at) == Some(&b'-');
     let first = at + usize::from(negative);
-    let whole = scan::digit_stops(bytes, first).trailing_zeros() as usize;
+    let (stops, _, integer) = scan::number_window(bytes, first);
+    let whole = stops.trailing_zeros() as usize;
     let point = first + whole;
     let leading_zero = whole > 1 && bytes[first] == b'0';
     if !(1..=8).contains(&whole) || leading_zero || bytes.get(point) != Some(&b'.') {
         return None;
     }
-    let fraction = scan::digit_stops(bytes, point + 1).trailing_zeros() as usize;
+    let (stops, _, places) = scan::number_window(bytes, point + 1);
+    let fraction = stops.trailing_zeros() as usize;
     let end = point + 1 + fraction;
     let more = matches!(bytes.get(end), Some(b'e' | b'E' | b'0'..=b'9'));
     if !(9..=16).contains(&fraction) || whole + fraction > DIGITS_MAX || more {
         return None;
     }
-    let integer = up_to_8_digits(bytes, point, whole);
-    let high = up_to_8_digits(bytes, end - 8, fraction - 8);
-    let low = up_to_8_digits(bytes, end, 8);
-    let digits = (integer * INTEGER_POWERS[fraction - 8] + high) * INTEGER_POWERS[8] + low;
+    let digits = first_digits(integer, whole) * INTEGER_POWERS[fraction] + first_digits(places, fraction);
     #[allow(clippy::cast_precision_loss, reason = "at most 2^53")]
     let value = if digits <= EXACT_INTEGER_MAX {
         digits as f64 / EXACT_POWERS[fraction]
@@ -224,48 +251,16 @@ fn by_reciprocal(digits: u64, places: usize) -> Option<f64> {
     Some(rounded as f64 * f64::from_bits(exponent))
 }
 
-/// Powers of ten for a fraction of up to 8 digits.
-const INTEGER_POWERS: [u64; 9] = [
-    1,
-    10,
-    100,
-    1_000,
-    10_000,
-    100_000,
-    1_000_000,
-    10_000_000,
-    100_000_000,
-];
-
-/// The `count` decimal digits before `end` as a number; `count` is at most 8.
-#[inline]
-fn up_to_8_digits(bytes: &[u8], end: usize, count: usize) -> u64 {
-    // The eight bytes before `end`, the last digit highest; what stands before the digits is shifted out,
-    // which leaves zeros, as leading digits.
-    let word = match end
-        .checked_sub(8)
-        .and_then(|start| bytes.get(start..end))
-        .and_then(<[u8]>::first_chunk)
-    {
-        Some(word) => u64::from_le_bytes(*word),
-        None => first_word(bytes, end),
-    };
-    let digits = (word ^ 0x3030_3030_3030_3030)
-        & (!0u64)
-            .checked_shl(64 - 8 * u32::try_from(count).unwrap_or(0))
-            .unwrap_or(0);
-    eight_digits(digits)
-}
-
-/// The bytes before `end` as the top of a word, where the document has fewer than eight.
-#[cold]
-fn first_word(bytes: &[u8], end: usize) -> u64 {
-    let mut word = [0; 8];
-    let before = bytes.get(..end).unwrap_or_default();
-    let count = before.len().min(8);
-    word[8 - count..].copy_from_slice(&before[before.len() - count..]);
-    u64::from_le_bytes(word)
-}
+/// Powers of ten for a fraction of up to 16 digits.
+const INTEGER_POWERS: [u64; 17] = {
+    let mut powers = [1; 17];
+    let mut places = 1;
+    while places < powers.len() {
+        powers[places] = 10 * powers[places - 1];
+        places += 1;
+    }
+    powers
+};
 
 /// Skips the number at `at`, by the grammar alone: the offset after it.
 pub(crate) fn skip(bytes: &[u8], at: usize) -> Result<usize, Error> {
@@ -405,6 +400,40 @@ mod tests {
             Ok(number) if number.raw.len() == text.len() => Ok(number.value),
             Ok(_) => Err(ErrorKind::TrailingBytes),
             Err(error) => Err(error.kind),
+        }
+    }
+
+    #[test]
+    fn short_integers_are_read_and_nothing_else() {
+        for text in [
+            "0",
+            "7",
+            "10",
+            "12345678",
+            "123456789",
+            "1767323045678",
+            "999999999999999",
+        ] {
+            for after in ["", ",", "}", " ", "5.", "\"xxxxxxxxxxxxxxxxxxxxx"] {
+                let document = format!("x{text}{after}");
+                let read = short_integer(document.as_bytes(), 1);
+                let expected = (after != "5.").then(|| (text.parse().unwrap(), 1 + text.len()));
+                assert_eq!(read, expected, "{document}");
+            }
+        }
+        for text in [
+            "",
+            "-1",
+            "00",
+            "01",
+            "1.5",
+            "1e3",
+            "1E3",
+            "1000000000000000",
+            "x",
+            "+1",
+        ] {
+            assert_eq!(short_integer(text.as_bytes(), 0), None, "{text}");
         }
     }
 

@@ -19,9 +19,9 @@
 //! for each end from where the text begins would be a chain through all texts of all metrics, and that is
 //! what reading took its time with.
 
+use super::Field;
 use super::decode::Entry;
-use super::usual::kind;
-use super::{Field, time};
+use super::usual::{kind, millis};
 use crate::json::stops::{STOPS_MAX, Stops};
 use crate::json::{Kind, Parser, Span, Text, number, scan};
 use crate::limits::TAGS_MAX;
@@ -229,10 +229,10 @@ impl Pattern {
                     entry.kind_end = Span::new(at, at).start;
                 }
                 Slot::Timestamp => {
-                    let number = number::number(bytes, at).ok()?;
-                    entry.timestamp = Some(time::whole_millis(number)?);
-                    entry.timestamp_at = number.raw.start;
-                    at = number.raw.end as usize;
+                    let (millis, after) = millis(bytes, at)?;
+                    entry.timestamp = Some(millis);
+                    entry.timestamp_at = Span::new(at, after).start;
+                    at = after;
                 }
                 Slot::End => {
                     if tags_end > 0 {

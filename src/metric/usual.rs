@@ -195,9 +195,18 @@ fn timestamp(bytes: &[u8], at: usize) -> Option<(Option<i64>, usize)> {
     if bytes.get(at..)?.first_chunk() != Some(b"mp\":") {
         return None;
     }
-    let number = number::number(bytes, at + 4).ok()?;
-    let millis = time::whole_millis(number)?;
-    Some((Some(millis), number.raw.end as usize))
+    let (millis, after) = millis(bytes, at + 4)?;
+    Some((Some(millis), after))
+}
+
+/// The integer of milliseconds at `at`, saturated, and the offset after it.
+#[inline(always)]
+pub(super) fn millis(bytes: &[u8], at: usize) -> Option<(i64, usize)> {
+    if let Some((millis, after)) = number::short_integer(bytes, at) {
+        return Some((i64::try_from(millis).ok()?, after));
+    }
+    let number = number::number(bytes, at).ok()?;
+    Some((time::whole_millis(number)?, number.raw.end as usize))
 }
 
 #[cfg(test)]
