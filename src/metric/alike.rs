@@ -222,9 +222,7 @@ impl Pattern {
                 Slot::Type => {
                     let (kind, after) = kind(bytes, at)?;
                     at = text_end()?;
-                    if after != at + 1 {
-                        return None;
-                    }
+                    debug_assert_eq!(after, at + 1, "a name is read up to its quote");
                     entry.kind = kind;
                     entry.kind_end = Span::new(at, at).start;
                 }
