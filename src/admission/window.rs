@@ -4,15 +4,23 @@
 //! `(now - RATE_WINDOW, now]`. So no half-open second holds more than the limit wherever it begins, and two
 //! requests exactly one second apart never count together. A refusal changes nothing and says exactly when
 //! it would have been an acceptance. Memory follows what the window holds: none on the heap up to
-//! [`FEW`] requests, then four bytes for each, doubled at most, given back as the requests age.
+//! [`FEW`] requests, then four bytes for each, doubled at most, given back as the requests age: by the first
+//! call that comes a window after the last look at their age.
 //! A call costs amortised O(1): each request allowed is written once and expires once.
-//! Leaves to the caller: the clock. A `now` before one already seen counts as the latest seen here: time in
+//! Leaves to the caller: the clock. A `now` before the newest request counts as that request's moment: time in
 //! a window never goes back.
 //!
 //! # Four bytes a request
 //! Only requests younger than a second count, so the low 32 bits of their nanoseconds (4.29 s before they
 //! repeat) say when they were, given one full moment near them: the newest. A window whose newest request
 //! is a second old is emptied before its bits are read.
+//!
+//! # No look at the old ones
+//! Requests that no longer count are dropped where that changes something: when, with them, there are as many
+//! as the limit or the memory has room for, or when the last such look is a window ago. Until then a request
+//! is written behind the newest and the oldest is not read: one line of the cache and no branch on how many
+//! expired since, which nobody can predict. All that is in a window is younger than two windows then, and the
+//! low bits tell it apart still when the next look comes.
 
 use crate::clock::Instant;
 use crate::limits::RATE_WINDOW;
@@ -33,9 +41,10 @@ const RING_MIN: usize = 16;
 
 const _: () = {
     assert!(RATE_WINDOW.as_nanos() > 0);
-    // At `now`, less than a window after the newest, the oldest is less than two windows old.
-    assert!(2 * RATE_WINDOW.as_nanos() < u32::MAX as u128);
-    assert!(RING_MIN > FEW);
+    // At `now`, less than a window after the newest, that was less than one after the last look, when the oldest
+    // was less than a window old.
+    assert!(3 * RATE_WINDOW.as_nanos() < u32::MAX as u128);
+    assert!(RING_MIN > FEW && RING_MIN / 4 <= FEW);
 };
 
 /// The requests of one client that still count.
@@ -74,7 +83,47 @@ impl Window {
     /// Allows and counts a request at `now` if fewer than `requests_max` count at that moment.
     ///
     /// `requests_max` may differ from call to call.
+    #[inline]
     pub fn allow(&mut self, requests_max: NonZeroU32, now: Instant) -> Verdict {
+        match self.allow_at_once(requests_max, now) {
+            Some(verdict) => verdict,
+            None => self.allow_exactly(requests_max, now),
+        }
+    }
+
+    /// The verdict, where it takes no look at what has expired.
+    #[inline]
+    fn allow_at_once(&mut self, requests_max: NonZeroU32, now: Instant) -> Option<Verdict> {
+        let now_nanos = now.as_nanos().max(self.newest_nanos);
+        let time = low(now_nanos);
+        let is_idle = now_nanos - self.newest_nanos >= u64::from(WINDOW_NANOS);
+        match &mut self.times {
+            Times::Few { count, times } if is_idle => {
+                times[0] = time;
+                *count = 1;
+            }
+            Times::Many { looked_at, ring } if !is_idle && time.wrapping_sub(*looked_at) < WINDOW_NANOS => {
+                // Those after the request in the way are younger: if it counts they do.
+                if let Some(in_the_way) = ring.count.checked_sub(requests_max.get()) {
+                    let age = time.wrapping_sub(ring.get(in_the_way as usize));
+                    return (age < WINDOW_NANOS).then(|| refusal(age, now, now_nanos));
+                }
+                // There are fewer than the limit, whether they count or not.
+                if ring.is_full() {
+                    return None;
+                }
+                ring.push(time);
+            }
+            _ => return None,
+        }
+        self.newest_nanos = now_nanos;
+        Some(Verdict::Allowed)
+    }
+
+    /// As [`Window::allow`], with all dropped first that no longer counts.
+    #[cold]
+    #[inline(never)]
+    fn allow_exactly(&mut self, requests_max: NonZeroU32, now: Instant) -> Verdict {
         let now_nanos = self.expire(now);
         let counted = self.times.count();
         let requests_max = requests_max.get() as usize;
@@ -85,14 +134,7 @@ impl Window {
         }
         // The request with fewer than `requests_max` others after it: when it expires a place is free.
         let last_in_the_way = self.times.get(counted - requests_max);
-        let age = low(now_nanos).wrapping_sub(last_in_the_way);
-        debug_assert!(age < WINDOW_NANOS, "what is older has expired");
-        Verdict::Refused {
-            // From the caller's `now`, which may be before the moment at which the request counted.
-            retry_after: Duration::from_nanos(
-                u64::from(WINDOW_NANOS - age) + (now_nanos - now.as_nanos().min(now_nanos)),
-            ),
-        }
+        refusal(low(now_nanos).wrapping_sub(last_in_the_way), now, now_nanos)
     }
 
     /// How many requests count at `now`.
@@ -118,7 +160,7 @@ impl Window {
     pub(crate) fn heap_requests(&self) -> usize {
         match &self.times {
             Times::Few { .. } => 0,
-            Times::Many(ring) => ring.slots.len(),
+            Times::Many { ring, .. } => ring.slots.len(),
         }
     }
 
@@ -147,6 +189,18 @@ impl Default for Window {
     }
 }
 
+/// A refusal for a request of `age` that is in the way of one at `now`, which counts as `now_nanos`.
+#[inline]
+fn refusal(age: u32, now: Instant, now_nanos: u64) -> Verdict {
+    debug_assert!(age < WINDOW_NANOS, "what is older has expired");
+    Verdict::Refused {
+        // From the caller's `now`, which may be before the moment at which the request counted.
+        retry_after: Duration::from_nanos(
+            u64::from(WINDOW_NANOS - age) + (now_nanos - now.as_nanos().min(now_nanos)),
+        ),
+    }
+}
+
 /// The low 32 bits of a moment in nanoseconds.
 #[allow(clippy::cast_possible_truncation, reason = "the cut is the point")]
 const fn low(nanos: u64) -> u32 {
@@ -159,7 +213,11 @@ enum Times {
     /// Up to [`FEW`], in place: `times[..count]`.
     Few { count: u8, times: [u32; FEW] },
     /// More, or lately more.
-    Many(Ring),
+    Many {
+        /// When what no longer counted was dropped last; no more than a window before the newest.
+        looked_at: u32,
+        ring: Ring,
+    },
 }
 
 #[derive(Debug)]
@@ -175,7 +233,7 @@ impl Times {
     fn count(&self) -> usize {
         match self {
             Self::Few { count, .. } => usize::from(*count),
-            Self::Many(ring) => ring.count as usize,
+            Self::Many { ring, .. } => ring.count as usize,
         }
     }
 
@@ -184,7 +242,7 @@ impl Times {
     fn get(&self, index: usize) -> u32 {
         match self {
             Self::Few { times, .. } => times[index],
-            Self::Many(ring) => ring.slots[ring.slot(index)],
+            Self::Many { ring, .. } => ring.get(index),
         }
     }
 
@@ -198,11 +256,14 @@ impl Times {
             Self::Few { times, .. } => {
                 let mut ring = Ring::copy_of(times.iter().copied(), RING_MIN.min(requests_max));
                 ring.push(time);
-                *self = Self::Many(ring);
+                *self = Self::Many {
+                    looked_at: time,
+                    ring,
+                };
             }
-            Self::Many(ring) => {
-                let capacity = ring.slots.len();
-                if ring.count as usize == capacity {
+            Self::Many { ring, .. } => {
+                if ring.is_full() {
+                    let capacity = ring.slots.len();
                     let wanted = (capacity * 2).min(requests_max).max(capacity + 1);
                     *ring = Ring::copy_of(ring.iter(), wanted);
                 }
@@ -226,7 +287,8 @@ impl Times {
                 times.copy_within(old.., 0);
                 *count -= u8::try_from(old).expect("at most FEW");
             }
-            Self::Many(ring) => {
+            Self::Many { looked_at, ring } => {
+                *looked_at = now;
                 while ring.count > 0 && expired(ring.slots[ring.head as usize]) {
                     ring.pop();
                 }
@@ -235,25 +297,27 @@ impl Times {
         }
     }
 
-    /// Gives memory back when a quarter or less is used: at least a quarter of the capacity has expired
-    /// since it was taken, which pays for the copy.
+    /// Gives memory back where a quarter or less is used, until more is: at least a quarter of the capacity has
+    /// expired since it was taken, which pays for the copy.
     fn shrink(&mut self) {
-        let Self::Many(ring) = self else { return };
+        let Self::Many { ring, .. } = self else { return };
         let (count, capacity) = (ring.count as usize, ring.slots.len());
-        if count * 4 > capacity {
-            return;
+        let is_too_large = |capacity: usize| count * 4 <= capacity;
+        let mut wanted = capacity;
+        while is_too_large(wanted) && wanted > RING_MIN {
+            wanted /= 2;
         }
-        if capacity > RING_MIN {
-            *ring = Ring::copy_of(ring.iter(), capacity / 2);
-        } else if count <= FEW {
+        if is_too_large(wanted) {
             let mut times = [0; FEW];
             ring.iter()
                 .zip(&mut times)
                 .for_each(|(time, place)| *place = time);
             *self = Self::Few {
-                count: u8::try_from(count).expect("at most FEW"),
+                count: u8::try_from(count).expect("a quarter of RING_MIN"),
                 times,
             };
+        } else if wanted < capacity {
+            *ring = Ring::copy_of(ring.iter(), wanted);
         }
     }
 
@@ -279,6 +343,17 @@ impl Ring {
             count,
             slots,
         }
+    }
+
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.count as usize == self.slots.len()
+    }
+
+    /// The moment at `index`, zero being the oldest.
+    #[inline]
+    fn get(&self, index: usize) -> u32 {
+        self.slots[self.slot(index)]
     }
 
     /// Where the moment at `index` lies.
@@ -313,7 +388,7 @@ impl Ring {
     }
 
     fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        (0..self.count as usize).map(|index| self.slots[self.slot(index)])
+        (0..self.count as usize).map(|index| self.get(index))
     }
 }
 
@@ -376,6 +451,13 @@ mod tests {
         assert_eq!(window.allow(max(1), at(wrap - 1)), Verdict::Allowed);
         assert_eq!(window.allow(max(1), at(wrap)), refused(SECOND - 1));
         assert_eq!(window.allow(max(1), at(2 * wrap - 1)), Verdict::Allowed);
+        let mut window = Window::new();
+        for start in [0, wrap + 100, 2 * wrap + 200] {
+            for now in 0..20 {
+                assert_eq!(window.allow(max(20), at(start + now)), Verdict::Allowed);
+            }
+            assert_eq!(window.allow(max(20), at(start + 20)), refused(SECOND - 20));
+        }
     }
 
     #[test]
@@ -402,8 +484,6 @@ mod tests {
             window.count(at(SECOND + u64::from(gone)));
             assert!(window.heap_requests() <= RING_MIN.max(4 * (999 - gone as usize)));
         }
-        // Each call halves once.
-        assert_eq!(window.count(at(SECOND + 998)), 1);
         assert_eq!(window.count(at(SECOND + 998)), 1);
         assert_eq!(window.heap_requests(), 0);
     }
@@ -439,6 +519,84 @@ mod tests {
         assert_eq!(window.heap_requests(), RING_MIN, "a quarter is");
         window.count(at(SECOND + capacity - 2));
         assert_eq!(window.heap_requests(), 0, "the smallest is not halved");
+    }
+
+    /// All verdicts of a client that is asked at `moments`, against a plain count.
+    fn check(limit_of: impl Fn(u64) -> u32, moments: impl Iterator<Item = u64>) {
+        let mut window = Window::new();
+        let mut allowed: Vec<u64> = Vec::new();
+        for now in moments {
+            let limit = limit_of(now);
+            allowed.retain(|time| now - time < SECOND);
+            let in_the_way = allowed.len().checked_sub(limit as usize);
+            let expected = in_the_way.map(|index| allowed[index] + SECOND - now);
+            assert_eq!(
+                window.allow(max(limit), at(now)),
+                expected.map_or(Verdict::Allowed, refused),
+                "{now}"
+            );
+            if expected.is_none() {
+                allowed.push(now);
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_not_looked_at_decides_nothing() {
+        let tenth = SECOND / 10;
+        // Below the limit, at it now and then, and mostly above it; gaps up to an idle window.
+        for limit in [1, 5, 15, 16, 17, 40, 100] {
+            for step in [tenth / 20, tenth / 5, tenth - 1, 9 * tenth, SECOND - 1, SECOND] {
+                check(|_| limit, (0..500).map(|n| n * step));
+                let uneven = (0..500).scan(0, |now, n: u64| {
+                    *now += n * n % 7 * step / 4;
+                    Some(*now)
+                });
+                check(|_| limit, uneven);
+            }
+        }
+        // A limit that goes up and down between requests.
+        check(
+            |now| 3 + u32::try_from(now / tenth % 30).unwrap(),
+            (0..900).map(|n| n * tenth / 13),
+        );
+    }
+
+    #[test]
+    fn what_was_not_looked_at_for_long_is_not_taken_for_new() {
+        // A burst, then few enough that nothing but the time says to look.
+        for apart in [SECOND / 2, 6 * SECOND / 10, SECOND - 1] {
+            let mut window = Window::new();
+            for now in 0..20 {
+                assert_eq!(window.allow(max(1000), at(now)), Verdict::Allowed);
+            }
+            // Up to the moment at which the low bits of the burst are those of just now.
+            let calls = (1 << 32) / apart + 1;
+            for call in 1..calls {
+                assert_eq!(window.allow(max(1000), at(call * apart)), Verdict::Allowed);
+            }
+            assert_eq!(
+                window.allow(max(4), at(calls * apart)),
+                Verdict::Allowed,
+                "{apart}"
+            );
+            assert!(window.count(at(calls * apart)) <= 3);
+        }
+    }
+
+    #[test]
+    fn a_second_later_memory_is_given_back_without_being_asked_for() {
+        let mut window = Window::new();
+        for now in 0..1000 {
+            window.allow(max(2000), at(now));
+        }
+        // Nobody looks at the old ones before.
+        window.allow(max(2000), at(SECOND / 2));
+        window.allow(max(2000), at(SECOND + 6));
+        assert_eq!(window.heap_requests(), 1024);
+        // The first look was at the eighth request, as it needed memory.
+        window.allow(max(2000), at(SECOND + 7 + 1000));
+        assert_eq!(window.heap_requests(), 0);
     }
 
     #[test]
