@@ -45,15 +45,33 @@ enum Kind {
     Name([u8; 16]),
 }
 
+/// `::ffff:0.0.0.0`, what addresses of version 4 are mapped onto.
+const V4_MAPPED: u128 = 0xFFFF << 32;
+
 impl ClientId {
     /// The client at `address`.
     #[must_use]
     pub fn from_address(address: IpAddr) -> Self {
-        let address = match address {
-            IpAddr::V4(v4) => v4.to_ipv6_mapped(),
-            IpAddr::V6(v6) => v6,
+        let bits = match address {
+            IpAddr::V4(v4) => V4_MAPPED | u128::from(v4.to_bits()),
+            IpAddr::V6(v6) => v6.to_bits(),
         };
-        Self(Kind::Address(address.octets()))
+        // As one number and not byte by byte: who reads it next would wait for the bytes to come together.
+        Self(Kind::Address(bits.to_be_bytes()))
+    }
+
+    /// This id as numbers: those of two ids are equal if and only if the ids are.
+    #[inline]
+    #[must_use]
+    pub fn words(&self) -> [u64; 3] {
+        let (kind, bytes) = match &self.0 {
+            Kind::Address(bytes) => (0, bytes),
+            Kind::Credential(bytes) => (1, bytes),
+            Kind::Name(bytes) => (2, bytes),
+        };
+        let (head, tail) = bytes.split_at(8);
+        let word = |half: &[u8]| u64::from_le_bytes(half.try_into().expect("half of 16 bytes"));
+        [word(head), word(tail), kind]
     }
 }
 
@@ -631,6 +649,24 @@ mod tests {
     fn an_address_has_one_id_however_it_is_written() {
         let mapped = "::ffff:192.0.2.7".parse().unwrap();
         assert_eq!(ClientId::from_address(PEER), ClientId::from_address(mapped));
+        assert_eq!(
+            ClientId::from_address(mapped).words(),
+            ClientId::from_address(PEER).words()
+        );
+        assert_eq!(format!("{:?}", ClientId::from_address(PEER).0), "192.0.2.7");
         assert_eq!(size_of::<ClientId>(), 17);
+    }
+
+    #[test]
+    fn the_words_of_an_id_say_all_of_it() {
+        let bytes: [u8; 16] = std::array::from_fn(|index| u8::try_from(index).unwrap());
+        let words = [0x0706_0504_0302_0100, 0x0F0E_0D0C_0B0A_0908];
+        for (id, kind) in [
+            (ClientId::from_address(IpAddr::from(bytes)), 0),
+            (ClientId(Kind::Credential(bytes)), 1),
+            (ClientId(Kind::Name(bytes)), 2),
+        ] {
+            assert_eq!(id.words(), [words[0], words[1], kind]);
+        }
     }
 }

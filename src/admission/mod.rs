@@ -11,6 +11,8 @@ pub mod auth;
 
 pub mod window;
 
+pub mod keyed_hash;
+
 mod places;
 
 pub mod rate_limit;

@@ -29,6 +29,7 @@
 //! little before the whole table is: at the defaults when about nine tenths of it are.
 
 use crate::admission::auth::ClientId;
+use crate::admission::keyed_hash::KeyedHash;
 use crate::admission::places::Places;
 use crate::admission::window::{Verdict, Window};
 use crate::clock::Instant;
@@ -37,7 +38,6 @@ use crate::sync::mutex_pool::MutexPool;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
-use std::hash::BuildHasher as _;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -85,19 +85,13 @@ pub struct ClientUse {
     pub client: ClientId,
 }
 
-/// Keyed by chance; by nothing in the simulation, so that an execution can be repeated.
-#[cfg(not(metricstream_shuttle))]
-type Hasher = std::hash::RandomState;
-#[cfg(metricstream_shuttle)]
-type Hasher = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
-
 /// The windows of all clients, behind the stripes of a mutex pool. Shared by reference.
 #[derive(Debug)]
 pub struct RateLimiter {
     requests_max: Option<NonZeroU32>,
     clients_max: usize,
     /// Keyed, so that nobody outside can pick ids that share a stripe or a bucket.
-    hasher: Hasher,
+    hash: KeyedHash<3>,
     stripes: MutexPool<Clients>,
 }
 
@@ -118,7 +112,7 @@ impl RateLimiter {
         Self {
             requests_max: limits.requests_max,
             clients_max,
-            hasher: Hasher::default(),
+            hash: KeyedHash::new(),
             stripes: MutexPool::new(stripes, |index| Clients::new(share(clients_max, stripes, index))),
         }
     }
@@ -136,7 +130,7 @@ impl RateLimiter {
             return Decision::Allowed;
         };
         let requests_max = requests_max.saturating_add(u32::from(crate::seeded!(RATE_LIMIT_OFF_BY_ONE)));
-        let hash = self.hasher.hash_one(client);
+        let hash = self.hash.hash(client.words());
         self.stripes.with(hash, |clients| {
             clients.allow(tag(hash), client, requests_max, now)
         })
@@ -158,7 +152,7 @@ impl RateLimiter {
     /// The stripe that `client` falls on, below the number of stripes. Not the same in two limiters.
     #[must_use]
     pub fn stripe_of(&self, client: ClientId) -> usize {
-        self.stripes.stripe_of(self.hasher.hash_one(client))
+        self.stripes.stripe_of(self.hash.hash(client.words()))
     }
 
     /// Most clients that stripe `index` tracks: the shares of all stripes add up to `clients_max`.
@@ -289,6 +283,8 @@ impl Clients {
     }
 
     /// A place for an unknown client, which will be allowed at `now`; or how long until one can be free.
+    #[cold]
+    #[inline(never)]
     fn insert(&mut self, tag: u32, id: ClientId, now: Instant) -> Result<u32, Duration> {
         self.forget_idle(now, EVICTIONS_PER_INSERT, CORRECTIONS_PER_INSERT);
         if self.count() >= self.clients_max && self.forget_idle(now, 1, usize::MAX) == 0 {
