@@ -36,6 +36,12 @@ const MILLION: u32 = 1_000_000;
 /// Given time passes by this much from decision to decision: some 140,000 a second, a server's peak.
 const PACE_NANOS: u64 = 7_000;
 
+/// Turns that count for the medians of [`in_turns`].
+const TURNS: usize = 200;
+
+/// Decisions of a turn.
+const TURN_DECISIONS: u64 = 20_000;
+
 thread_local! {
     /// The time given to the decisions of this thread, in nanoseconds.
     static NOW: Cell<u64> = const { Cell::new(0) };
@@ -251,6 +257,76 @@ fn memory(_: &mut Criterion) {
     println!("rate_limit/memory: governor {bytes} bytes a client");
 }
 
+/// One of two limiters that are timed in turns.
+struct Side<F> {
+    decide: F,
+    clients: u32,
+    /// The time given to its last decision.
+    now: u64,
+    state: u32,
+}
+
+impl<F: Fn(ClientId) -> bool> Side<F> {
+    fn new(clients: u32, decide: F) -> Self {
+        get_known(clients, &decide);
+        let (now, state) = (NOW.get(), 1);
+        Self {
+            decide,
+            clients,
+            now,
+            state,
+        }
+    }
+
+    /// Picoseconds a decision.
+    fn turn(&mut self) -> u64 {
+        NOW.set(self.now);
+        let clock = SystemClock::new();
+        let start = clock.now();
+        for _ in 0..TURN_DECISIONS {
+            black_box((self.decide)(next(&mut self.state, self.clients)));
+        }
+        let took = clock.now().as_nanos() - start.as_nanos();
+        self.now = NOW.get();
+        took * 1000 / TURN_DECISIONS
+    }
+}
+
+/// Ours and governor's in turns of a millisecond or so, so that what else the machine does meets both:
+/// medians, and the median of the ratios of one turn.
+fn in_turns(_: &mut Criterion) {
+    for clients in [1, 100, MILLION] {
+        turns(
+            "given_time",
+            clients,
+            ours_with_given_time(),
+            governor_with(Given),
+        );
+        let governor = governor_with(QuantaClock::default());
+        turns("own_clock", clients, ours_with_own_clock(), governor);
+    }
+}
+
+fn turns(clock: &str, clients: u32, ours: impl Fn(ClientId) -> bool, governor: impl Fn(ClientId) -> bool) {
+    let (mut ours, mut governor) = (Side::new(clients, ours), Side::new(clients, governor));
+    let mut taken: Vec<_> = (0..TURNS + TURNS / 2)
+        .map(|_| (ours.turn(), governor.turn()))
+        .collect();
+    // The first ones find nothing in the caches, and the clients' windows empty.
+    taken.drain(..TURNS / 2);
+    let median = |of: &dyn Fn(&(u64, u64)) -> u64| {
+        let mut values: Vec<_> = taken.iter().map(of).collect();
+        values.sort_unstable();
+        values[TURNS / 2]
+    };
+    println!(
+        "rate_limit/in_turns/{clock}/{clients}: ours {} ps, governor {} ps, ours / governor {} %",
+        median(&|turn| turn.0),
+        median(&|turn| turn.1),
+        median(&|turn| turn.0 * 100 / turn.1)
+    );
+}
+
 fn quick() -> Criterion {
     Criterion::default()
         .warm_up_time(Duration::from_millis(500))
@@ -258,5 +334,5 @@ fn quick() -> Criterion {
         .sample_size(20)
 }
 
-criterion_group! { name = benches; config = quick(); targets = memory, one_thread, two_threads }
+criterion_group! { name = benches; config = quick(); targets = memory, in_turns, one_thread, two_threads }
 criterion_main!(benches);

@@ -1,7 +1,7 @@
 //! A hash of keys of a fixed number of words that nobody outside can steer.
 //!
 //! Promises: for two different keys that were chosen without knowledge of the secret, every pair of hashes is
-//! equally likely over the secrets (*strong universality*). So two keys share their hash with a probability of
+//! equally likely over the secrets (*strong universality*). So two keys share their hash with probability
 //! 2^-64, any 32 bits of it with 2^-32, and a remainder modulo `n` with 1/n + 2^-64 at most.
 //! Does not promise: anything of keys chosen by someone who knows the secret or has seen hashes, or their
 //! effects; a few hashes give the secret away, as those of `SipHash` would not. Nor anything of more than two
@@ -33,8 +33,8 @@ pub struct KeyedHash<const WORDS: usize> {
 }
 
 impl<const WORDS: usize> KeyedHash<WORDS> {
-    /// A hash with a secret of its own; under a model checker always the same one, so that an execution can be
-    /// repeated.
+    /// A hash with a secret of its own; under a model checker always the same one, so that an execution can
+    /// be repeated.
     ///
     /// # Panics
     /// When the operating system gives no random bytes.

@@ -7,8 +7,8 @@
 //! [`FEW`] requests, then four bytes for each, doubled at most, given back as the requests age: by the first
 //! call that comes a window after the last look at their age.
 //! A call costs amortised O(1): each request allowed is written once and expires once.
-//! Leaves to the caller: the clock. A `now` before the newest request counts as that request's moment: time in
-//! a window never goes back.
+//! Leaves to the caller: the clock. A `now` before the newest request counts as that request's moment: time
+//! in a window never goes back.
 //!
 //! # Four bytes a request
 //! Only requests younger than a second count, so the low 32 bits of their nanoseconds (4.29 s before they
@@ -41,8 +41,8 @@ const RING_MIN: usize = 16;
 
 const _: () = {
     assert!(RATE_WINDOW.as_nanos() > 0);
-    // At `now`, less than a window after the newest, that was less than one after the last look, when the oldest
-    // was less than a window old.
+    // `now` is less than a window after the newest, which came less than one after the last look, when the
+    // oldest was less than one old.
     assert!(3 * RATE_WINDOW.as_nanos() < u32::MAX as u128);
     assert!(RING_MIN > FEW && RING_MIN / 4 <= FEW);
 };
@@ -297,8 +297,8 @@ impl Times {
         }
     }
 
-    /// Gives memory back where a quarter or less is used, until more is: at least a quarter of the capacity has
-    /// expired since it was taken, which pays for the copy.
+    /// Gives memory back where a quarter or less is used, until more is: at least a quarter of the capacity
+    /// has expired since it was taken, which pays for the copy.
     fn shrink(&mut self) {
         let Self::Many { ring, .. } = self else { return };
         let (count, capacity) = (ring.count as usize, ring.slots.len());
