@@ -1,17 +1,20 @@
 //! The thread pool beside rayon, threadpool and a crossbeam channel: jobs through the queue while the worker
-//! is busy, and one job to a sleeping worker and back. One worker each, and the same work: a number raised.
+//! is busy, and one job to a worker without one and back. One worker each, and the same work: a number raised.
 
 #![allow(missing_docs, reason = "criterion's macros make public items")]
 #![allow(clippy::disallowed_methods, reason = "benches use real threads")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use metricstream::sync::shim::Arc;
-use metricstream::sync::thread_pool::{ThreadPool, Worker};
+use metricstream::sync::thread_pool::{Options, ThreadPool, Worker};
 use metricstream::sync::watermark::Watermark;
 use std::time::Duration;
 
 const JOBS: u64 = 1024;
 const QUEUE_JOBS_MAX: usize = 2048;
+
+/// How often our worker looks for a job before it sleeps: as often as rayon's yields.
+const IDLE_LOOKS: u32 = 32;
 
 /// Raises the watermark to the job's number; a job of zero does nothing.
 struct Raising(Arc<Watermark>);
@@ -74,9 +77,22 @@ fn raising() -> (Arc<Watermark>, Raising) {
 }
 
 fn ours(criterion: &mut Criterion) {
+    ours_looking(criterion, "ours", IDLE_LOOKS);
+}
+
+/// As the server has it: the worker sleeps at once.
+fn ours_without_looks(criterion: &mut Criterion) {
+    ours_looking(criterion, "ours_without_looks", 0);
+}
+
+fn ours_looking(criterion: &mut Criterion, name: &str, idle_looks: u32) {
     let (done, raising) = raising();
-    let pool = ThreadPool::start("bench", vec![raising], QUEUE_JOBS_MAX).expect("a thread starts");
-    hand_off(criterion, "ours", &done, |job| {
+    let options = Options {
+        queue_jobs_max: QUEUE_JOBS_MAX,
+        idle_looks,
+    };
+    let pool = ThreadPool::start_with("bench", vec![raising], options).expect("a thread starts");
+    hand_off(criterion, name, &done, |job| {
         while pool.submit(job).is_err() {
             std::thread::yield_now();
         }
@@ -123,6 +139,6 @@ criterion_group! {
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = ours, crossbeam, rayon, threadpool
+    targets = ours, ours_without_looks, crossbeam, rayon, threadpool
 }
 criterion_main!(benches);

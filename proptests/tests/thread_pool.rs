@@ -1,6 +1,6 @@
 //! The thread pool: what was accepted was run, once; what was not came back.
 
-use metricstream::sync::thread_pool::{Refused, ThreadPool, Worker};
+use metricstream::sync::thread_pool::{Options, Refused, ThreadPool, Worker};
 use proptest::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,12 +30,14 @@ proptest! {
     fn what_was_accepted_was_run_once(
         workers in 1_usize..5,
         queue_jobs_max in 1_usize..20,
+        idle_looks in 0_u32..3,
         jobs in 0_usize..200,
         panics_at in 2_usize..50,
     ) {
         let runs: Arc<Vec<_>> = Arc::new((0..jobs).map(|_| AtomicUsize::new(0)).collect());
         let make = |_| Counting { runs: Arc::clone(&runs), panics_at };
-        let pool = ThreadPool::start("test", (0..workers).map(make).collect(), queue_jobs_max).unwrap();
+        let options = Options { queue_jobs_max, idle_looks };
+        let pool = ThreadPool::start_with("test", (0..workers).map(make).collect(), options).unwrap();
         let mut accepted = Vec::new();
         for job in 0..jobs {
             prop_assert!(pool.queue_depth() <= queue_jobs_max);

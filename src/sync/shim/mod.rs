@@ -188,6 +188,14 @@ pub mod thread {
         std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
     }
 
+    /// Lets other threads run, for one that looks for something again and again. Nothing under loom: it
+    /// switches at every access anyway, and a yield makes it run fewer executions, not more (HONEST-BLIND).
+    #[inline]
+    pub fn give_way() {
+        #[cfg(not(metricstream_loom))]
+        yield_now();
+    }
+
     /// Starts a thread named `name`.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ const TESTS: &[(&str, usize)] = if cfg!(metricstream_loom) {
         ("ring", 6),
         ("rules", 2),
         ("stop", 3),
-        ("thread_pool", 6),
+        ("thread_pool", 8),
         ("watermark", 3),
     ]
 } else {
@@ -36,7 +36,7 @@ const TESTS: &[(&str, usize)] = if cfg!(metricstream_loom) {
         ("rules", 2),
         ("simulation", 40),
         ("stop", 3),
-        ("thread_pool", 7),
+        ("thread_pool", 10),
         ("watermark", 3),
     ]
 };

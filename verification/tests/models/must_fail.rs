@@ -320,7 +320,7 @@ impl Pool for Leaving {
 #[test]
 #[ignore = "fails on purpose"]
 fn queue_left_at_stop() {
-    thread_pool::one_submitter::<Leaving>();
+    thread_pool::one_submitter::<Leaving>(3);
 }
 
 /// Rules that are counted before the lock is taken: who looks in between takes the old ones for the new.

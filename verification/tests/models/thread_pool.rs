@@ -1,7 +1,7 @@
 //! Models of `sync::thread_pool`.
 
 use metricstream::sync::stop::Stop;
-use metricstream::sync::thread_pool::{Refused, ThreadPool, Worker};
+use metricstream::sync::thread_pool::{Options, Refused, ThreadPool, Worker};
 use metricstream_verification::harness::{Bounds, explore};
 use metricstream_verification::history::Recorder;
 use metricstream_verification::oracle::{Spec, World};
@@ -33,6 +33,35 @@ impl Pool for ThreadPool<u8> {
     fn drain(&self) {
         self.drain();
     }
+}
+
+/// The pool whose workers look for a job once before they sleep.
+pub(crate) struct Looking(ThreadPool<u8>);
+
+impl Pool for Looking {
+    fn start(workers: Vec<Noting>, queue_jobs_max: usize) -> Self {
+        Self(start_looking(workers, queue_jobs_max, 1))
+    }
+
+    fn submit(&self, job: u8) -> Result<(), Refused<u8>> {
+        self.0.submit(job)
+    }
+
+    fn queue_depth(&self) -> usize {
+        self.0.queue_depth()
+    }
+
+    fn drain(&self) {
+        self.0.drain();
+    }
+}
+
+fn start_looking<W: Worker>(workers: Vec<W>, queue_jobs_max: usize, idle_looks: u32) -> ThreadPool<W::Job> {
+    let options = Options {
+        queue_jobs_max,
+        idle_looks,
+    };
+    ThreadPool::start_with("worker", workers, options).unwrap()
 }
 
 /// A worker that notes the jobs it ran; std's lock, so that the note is no part of the model.
@@ -194,13 +223,13 @@ fn actor<P: Pool>(shared: Arc<Shared<P>>) -> Actor<Model> {
 
 /// THREAD_POOL-ONCE, THREAD_POOL-BOUND and THREAD_POOL-DRAIN: every pair of programs, and at the end each
 /// accepted job was run once.
-fn programs<P: Pool>(workers: usize, choices: Vec<Vec<Vec<Call>>>) -> Tally {
+fn programs<P: Pool>(workers: usize, queue_jobs_max: usize, choices: Vec<Vec<Vec<Call>>>) -> Tally {
     let subject = Subject {
         id: "THREAD_POOL-ONCE",
         spec: Model {
             submitters: choices[0].len(),
             workers,
-            queue_jobs_max: 1,
+            queue_jobs_max,
             queue: VecDeque::new(),
             running: Vec::new(),
             stopped: false,
@@ -222,18 +251,38 @@ fn programs<P: Pool>(workers: usize, choices: Vec<Vec<Vec<Call>>>) -> Tally {
 
 const ALPHABET: [Call; 3] = [Call::Submit, Call::Depth, Call::Drain];
 
-/// One thread uses the pool of one worker: every program of up to three calls.
-pub(crate) fn one_submitter<P: Pool>() -> Tally {
-    let choices = sequences(&ALPHABET, 3)
+/// One thread uses the pool of one worker: every program of up to `calls_max` calls.
+pub(crate) fn one_submitter<P: Pool>(calls_max: usize) -> Tally {
+    let choices = sequences(&ALPHABET, calls_max)
         .into_iter()
         .map(|program| vec![program])
         .collect();
-    programs::<P>(1, choices)
+    programs::<P>(1, 1, choices)
 }
 
 #[test]
 fn one_submitter_one_worker() {
-    one_submitter::<ThreadPool<u8>>().expect(40, 4_835, 56, 0, 0);
+    one_submitter::<ThreadPool<u8>>(3).expect(40, 6_529, 56, 0, 0);
+}
+
+/// The same with a worker that looks for a job before it sleeps.
+#[test]
+fn one_submitter_one_worker_that_looks() {
+    one_submitter::<Looking>(2).expect(13, 4_587, 15, 0, 0);
+}
+
+/// A queue of two, so that a job waits at its front while others are submitted, counted or refused.
+#[test]
+fn one_submitter_queue_of_two() {
+    use Call::{Depth, Drain, Submit};
+    let choices = [
+        vec![Submit, Submit, Depth],
+        vec![Submit, Submit, Drain],
+        vec![Submit, Submit, Submit, Depth],
+        vec![Submit, Submit, Submit, Submit],
+    ];
+    let choices = choices.into_iter().map(|program| vec![program]).collect();
+    programs::<ThreadPool<u8>>(1, 2, choices).expect(4, 23_172, 14, 0, 0);
 }
 
 /// Two threads use the pool of one worker: every pair of single calls, so also two drains at once.
@@ -243,13 +292,13 @@ fn two_submitters_one_worker() {
     let twice = vec![Call::Submit, Call::Submit];
     choices.push(vec![twice.clone(), vec![Call::Submit]]);
     choices.push(vec![twice, vec![Call::Drain]]);
-    programs::<ThreadPool<u8>>(1, choices).expect(12, 64_913, 24, 0, 0);
+    programs::<ThreadPool<u8>>(1, 1, choices).expect(12, 64_913, 24, 0, 0);
 }
 
 /// One thread uses the pool of two workers.
 #[test]
 fn one_submitter_two_workers() {
-    programs::<ThreadPool<u8>>(2, vec![vec![vec![Call::Submit]]]).expect(1, 131_832, 1, 0, 0);
+    programs::<ThreadPool<u8>>(2, 1, vec![vec![vec![Call::Submit]]]).expect(1, 131_832, 1, 0, 0);
 }
 
 /// Two threads use the pool of two workers: more executions than loom gets through, so shuttle's schedules
@@ -258,7 +307,10 @@ fn one_submitter_two_workers() {
 #[test]
 fn two_submitters_two_workers() {
     let choices = unordered_pairs(&sequences(&ALPHABET, 2));
-    programs::<ThreadPool<u8>>(2, choices).expect(91, 0, 0, 0, 0);
+    for queue_jobs_max in [1, 2] {
+        programs::<ThreadPool<u8>>(2, queue_jobs_max, choices.clone()).expect(91, 0, 0, 0, 0);
+        programs::<Looking>(2, queue_jobs_max, choices.clone()).expect(91, 0, 0, 0, 0);
+    }
 }
 
 /// Requests a stop when it is run.
@@ -276,14 +328,51 @@ impl Worker for Telling {
 /// A drain would hide a lost wake-up, so the job is waited for before it.
 #[test]
 fn a_job_is_run_without_a_drain() {
-    let report = explore(Bounds::SCENARIO, || {
-        let pool = ThreadPool::start("worker", vec![Telling], 1).unwrap();
-        let told = Arc::new(Stop::new());
-        assert!(pool.submit(Arc::clone(&told)).is_ok());
-        told.wait();
-        pool.drain();
-    });
-    assert!(report.executions > 1);
+    for idle_looks in [0, 1] {
+        let report = explore(Bounds::SCENARIO, move || {
+            let pool = start_looking(vec![Telling], 1, idle_looks);
+            let told = Arc::new(Stop::new());
+            assert!(pool.submit(Arc::clone(&told)).is_ok());
+            told.wait();
+            pool.drain();
+        });
+        assert!(report.executions > 1);
+    }
+}
+
+/// Requests the second stop when it is run, then waits for the first.
+#[cfg(not(metricstream_loom))]
+struct Meeting;
+
+#[cfg(not(metricstream_loom))]
+impl Worker for Meeting {
+    type Job = [Arc<Stop>; 2];
+
+    fn run(&mut self, [theirs, mine]: [Arc<Stop>; 2]) {
+        mine.request();
+        theirs.wait();
+    }
+}
+
+/// THREAD_POOL-WAKES: a job does not wait behind another while a worker sleeps, also when that other's worker
+/// brought both to the front of the queue. Each job waits until the other is run. Two jobs of two workers are
+/// more executions than loom gets through.
+#[cfg(not(metricstream_loom))]
+#[test]
+fn a_job_does_not_wait_behind_another() {
+    for idle_looks in [0, 1] {
+        let report = explore(Bounds::SCENARIO, move || {
+            let pool = start_looking(vec![Meeting, Meeting], 2, idle_looks);
+            let [one, other] = [(); 2].map(|()| Arc::new(Stop::new()));
+            assert!(pool.submit([Arc::clone(&one), Arc::clone(&other)]).is_ok());
+            assert!(pool.submit([Arc::clone(&other), Arc::clone(&one)]).is_ok());
+            // A drain would wake whoever sleeps.
+            one.wait();
+            other.wait();
+            pool.drain();
+        });
+        assert!(report.executions > 1);
+    }
 }
 
 /// Notes when it ran something and when it had nothing to run.
@@ -306,18 +395,20 @@ impl Worker for Idling {
 /// waits; so whoever waits for that hears of it.
 #[test]
 fn a_worker_without_a_job_says_so() {
-    let report = explore(Bounds::SCENARIO, || {
-        let notes = Arc::new(Mutex::new(Vec::new()));
-        let pool = ThreadPool::start("worker", vec![Idling(Arc::clone(&notes))], 1).unwrap();
-        let told = Arc::new(Stop::new());
-        assert!(pool.submit(Arc::clone(&told)).is_ok());
-        told.wait();
-        pool.drain();
-        notes.lock().unwrap().clone()
-    });
-    let outcomes: Vec<_> = report.outcomes.into_iter().collect();
-    let expected = [vec!["idle", "ran", "idle"], vec!["ran", "idle"]];
-    assert_eq!(outcomes, expected, "[THREAD_POOL-IDLE]");
+    for idle_looks in [0, 1] {
+        let report = explore(Bounds::SCENARIO, move || {
+            let notes = Arc::new(Mutex::new(Vec::new()));
+            let pool = start_looking(vec![Idling(Arc::clone(&notes))], 1, idle_looks);
+            let told = Arc::new(Stop::new());
+            assert!(pool.submit(Arc::clone(&told)).is_ok());
+            told.wait();
+            pool.drain();
+            notes.lock().unwrap().clone()
+        });
+        let outcomes: Vec<_> = report.outcomes.into_iter().collect();
+        let expected = [vec!["idle", "ran", "idle"], vec!["ran", "idle"]];
+        assert_eq!(outcomes, expected, "[THREAD_POOL-IDLE]");
+    }
 }
 
 /// Panics on job zero.
