@@ -63,13 +63,6 @@ pub(crate) fn text_stops(bytes: &[u8], at: usize) -> u32 {
     of_window(bytes, at, vector::text_stops)
 }
 
-/// One bit for each of the [`WIDTH`] bytes at `at`, lowest first: 1 where there is no decimal digit.
-/// All higher bits are 1.
-#[inline]
-pub(crate) fn digit_stops(bytes: &[u8], at: usize) -> u32 {
-    of_window(bytes, at, vector::digit_stops)
-}
-
 /// One bit for each of the [`WIDTH`] bytes at `at`, lowest first: 1 where it is that of `expected`. Beyond
 /// the document's end stand zeros.
 #[inline]
@@ -435,6 +428,10 @@ mod avx512 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn digit_stops(bytes: &[u8], at: usize) -> u32 {
+        number_window(bytes, at).0
+    }
 
     #[test]
     fn vector_and_scalar_agree_on_every_byte_at_every_place() {
