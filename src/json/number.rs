@@ -115,8 +115,8 @@ pub(crate) fn short(bytes: &[u8], at: usize) -> Option<Number> {
     })
 }
 
-/// Reads the integer at `at` if it has 1 to 15 digits and no sign: its value, and the offset after it. Nothing
-/// for any other number, well formed or not.
+/// Reads the integer at `at` if it has 1 to 15 digits and no sign: its value, and the offset after it.
+/// Nothing for any other number, well formed or not.
 #[inline(always)]
 pub(crate) fn short_integer(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
     let (stops, _, window) = scan::number_window(bytes, at);

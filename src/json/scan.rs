@@ -83,16 +83,6 @@ pub(crate) fn number_window(bytes: &[u8], at: usize) -> (u32, u32, u128) {
     })
 }
 
-/// `bytes` as text; nothing when they are not UTF-8.
-#[inline]
-pub(crate) fn text(bytes: &[u8]) -> Option<&str> {
-    if bytes.is_ascii() {
-        // SAFETY: ASCII is UTF-8. The standard library's own check takes twice as long to find that out.
-        return Some(unsafe { std::str::from_utf8_unchecked(bytes) });
-    }
-    std::str::from_utf8(bytes).ok()
-}
-
 /// Offset of the first `"`, `\` or control character at or after `at`; `bytes.len()` when there is none.
 /// `at` is at most `bytes.len()`.
 #[inline]
@@ -533,13 +523,6 @@ mod tests {
             }
         }
         assert_eq!(stops(b"ab", 7, &mut [0; BLOCK]), (0, 7));
-    }
-
-    #[test]
-    fn text_is_what_the_standard_library_says() {
-        for bytes in [&b"plain"[..], "gr\u{fc}n".as_bytes(), b"\xff", b"a\xc3", b""] {
-            assert_eq!(text(bytes), std::str::from_utf8(bytes).ok());
-        }
     }
 
     #[test]

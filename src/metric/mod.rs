@@ -23,12 +23,13 @@
 //!   escaped, so that a stored line has no line break but its last byte;
 //! - a stored line is valid JSON and its values are bit for bit those decoded: numbers, names and tags are
 //!   copied as the checked text they arrived in;
-//! - memory: less than 20 KiB and 88 bytes a metric in [`Scratch`], which is reused; nothing is allocated once
-//!   it has grown;
+//! - memory: less than 20 KiB and 88 bytes a metric in [`Scratch`], which is reused; nothing is allocated
+//!   once it has grown;
 //! - a refusal names the metric, the member, the byte, the bound, the value seen and the setting.
 //!
 //! A metric is read in one of three ways, each of which reads what the next would, and leaves it what it does
-//! not know: one that looks like one of the last few before it (`alike`), one of the usual form (`usual`), any (`decode`).
+//! not know: one that looks like one of the last few before it (`alike`), one of the usual form (`usual`), any
+//! (`decode`).
 //!
 //! Leaves to the caller: the time of arrival, and where the lines go.
 
