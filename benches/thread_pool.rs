@@ -1,6 +1,5 @@
-//! The thread pool beside rayon, threadpool and a crossbeam channel: jobs through the queue while the
-//! worker is busy, and one job to a worker without one and back. One worker each, and the same work: a
-//! number raised.
+//! The thread pool beside rayon, threadpool and a crossbeam channel: jobs through the queue while the worker
+//! is busy, and one job to a worker without one and back. One worker each, the same work: a number raised.
 
 #![allow(missing_docs, reason = "criterion's macros make public items")]
 #![allow(clippy::disallowed_methods, reason = "benches use real threads")]
