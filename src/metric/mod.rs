@@ -27,9 +27,9 @@
 //!   once it has grown;
 //! - a refusal names the metric, the member, the byte, the bound, the value seen and the setting.
 //!
-//! A metric is read in one of three ways, each of which reads what the next would, and leaves it what it does
-//! not know: one that looks like one of the last few before it (`alike`), one of the usual form (`usual`), any
-//! (`decode`).
+//! A metric is read in one of three ways, each of which reads what the next would, and leaves it what it
+//! does not know: one that looks like one of the last few before it (`alike`), one of the usual form
+//! (`usual`), any (`decode`).
 //!
 //! Leaves to the caller: the time of arrival, and where the lines go.
 
