@@ -4,7 +4,7 @@
 //! an order the diagram has (after [`Parser::object_begin`] comes [`Parser::first_member`], and so on); any
 //! other order gives an error or a wrong reading of that document, never a panic.
 
-use super::{Error, ErrorKind, Number, Span, Text, number, string};
+use super::{Error, ErrorKind, Number, Span, Text, number, scan, string};
 use crate::limits::JSON_DEPTH_MAX;
 
 /// The kinds of values, told apart by their first byte.
@@ -48,7 +48,7 @@ impl<'a> Parser<'a> {
     pub(crate) fn of_bytes(document: &'a [u8]) -> Option<Self> {
         // Section 8.1: "JSON text exchanged between systems ... MUST be encoded using UTF-8".
         u32::try_from(document.len()).ok()?;
-        std::str::from_utf8(document).ok().map(Self::of_text)
+        scan::text(document).map(Self::of_text)
     }
 
     /// Why [`Parser::of_bytes`] refused `document`.

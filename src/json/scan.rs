@@ -6,11 +6,11 @@
 //! Windows of [`WIDTH`] bytes are for a question that waits for the answer to the one before; [`stops`]
 //! answers one question for a stretch of the document, ahead of whoever will ask, [`BLOCK`] bytes at a time.
 //!
-//! This is the one file of the parser with `unsafe`: the load of a vector register.
+//! This is the one file of the parser with `unsafe`: vector registers, and ASCII taken for text.
 
 #![allow(
     unsafe_code,
-    reason = "loads of vector registers, and instructions every x86-64 has"
+    reason = "loads of vector registers, instructions that the processor has, and ASCII as text"
 )]
 
 use super::Span;
@@ -81,6 +81,16 @@ pub(crate) fn number_window(bytes: &[u8], at: usize) -> (u32, u32, u128) {
             u128::from_le_bytes(*window),
         )
     })
+}
+
+/// `bytes` as text; nothing when they are not UTF-8.
+#[inline]
+pub(crate) fn text(bytes: &[u8]) -> Option<&str> {
+    if bytes.is_ascii() {
+        // SAFETY: ASCII is UTF-8. The standard library's own check takes longer to find that out.
+        return Some(unsafe { std::str::from_utf8_unchecked(bytes) });
+    }
+    std::str::from_utf8(bytes).ok()
 }
 
 /// Offset of the first `"`, `\` or control character at or after `at`; `bytes.len()` when there is none.
@@ -523,6 +533,13 @@ mod tests {
             }
         }
         assert_eq!(stops(b"ab", 7, &mut [0; BLOCK]), (0, 7));
+    }
+
+    #[test]
+    fn text_is_what_the_standard_library_says() {
+        for bytes in [&b"plain"[..], "gr\u{fc}n".as_bytes(), b"\xff", b"a\xc3", b""] {
+            assert_eq!(text(bytes), std::str::from_utf8(bytes).ok());
+        }
     }
 
     #[test]
