@@ -41,7 +41,10 @@ const ROOT_MACROS: [(&str, &str); 4] = [
 const UNSAFE_FILES: &[(&str, &str)] = &[
     ("src/sync/ring.rs", "slots shared between two threads"),
     ("src/http/block.rs", "functions that use vector registers"),
-    ("src/json/scan.rs", "loads of vector registers, and bytes that are ASCII as text"),
+    (
+        "src/json/scan.rs",
+        "loads of vector registers, and bytes that are ASCII as text",
+    ),
     (
         "src/cli/scheduling.rs",
         "a system call that no library makes without changing the nice value",
