@@ -43,7 +43,7 @@ pub const BUGS: &[Bug] = &[
     bug("QUEUE_BOUND_OFF_BY_ONE", 700),
     bug("RATE_LIMIT_OFF_BY_ONE", 200),
     bug("REPLIES_OUT_OF_ORDER", 200),
-    bug("RULES_IN_PARTS", 4_000),
+    bug("RULES_IN_PARTS", 2_500),
     bug("RULES_NOT_LOOKED_AT", 200),
     bug("SEALED_UNFLUSHED", 2_750),
     bug("SHORT_WRITE_REPEATED", 300),
