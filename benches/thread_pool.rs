@@ -8,10 +8,18 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use metricstream::sync::shim::Arc;
 use metricstream::sync::thread_pool::{Options, ThreadPool, Worker};
 use metricstream::sync::watermark::Watermark;
-use std::time::Duration;
+use metricstream_benches::placement::{cores, run_anywhere, run_on};
+use std::time::{Duration, Instant};
 
 const JOBS: u64 = 1024;
 const QUEUE_JOBS_MAX: usize = 2048;
+
+/// Turns that count for the medians of [`in_turns`].
+const TURNS: usize = 200;
+
+/// The cores of [`in_turns`].
+const SUBMITTER_CORE: usize = 0;
+const WORKER_CORE: usize = 1;
 
 /// How often our worker looks for a job before it sleeps: as often as rayon's yields.
 const IDLE_LOOKS: u32 = 32;
@@ -35,40 +43,43 @@ impl Worker for Raising {
     }
 }
 
-/// Times one way to hand jobs to a worker. `submit` gives a job to it, waiting while there is no room.
-fn hand_off(criterion: &mut Criterion, name: &str, done: &Watermark, mut submit: impl FnMut(u64)) {
-    let mut round = 0;
-    let mut next = || {
-        round += 1;
-        round
-    };
-    // What is timed below arrives.
-    for _ in 0..3 {
-        let round = next();
-        submit(round);
-        done.wait(round).expect("nobody closes it");
-        assert_eq!(done.get(), round);
+/// One way to hand jobs to a worker.
+struct Contender {
+    name: &'static str,
+    /// Raised by the worker to the number of the last job.
+    done: Arc<Watermark>,
+    /// Gives a job to the worker, waiting while there is no room.
+    submit: Box<dyn FnMut(u64)>,
+    /// Numbers given to jobs so far.
+    round: u64,
+}
+
+impl Contender {
+    fn new(name: &'static str, done: Arc<Watermark>, submit: impl FnMut(u64) + 'static) -> Self {
+        let mut contender = Self {
+            name,
+            done,
+            submit: Box::new(submit),
+            round: 0,
+        };
+        // What is timed below arrives.
+        for round in 1..=3 {
+            contender.one_job_and_back();
+            assert_eq!(contender.done.get(), round);
+        }
+        contender
     }
-    let mut group = criterion.benchmark_group("thread_pool/one_job_and_back");
-    group.bench_function(name, |bencher| {
-        bencher.iter(|| {
-            let round = next();
-            submit(round);
-            done.wait(round).expect("nobody closes it");
-        });
-    });
-    group.finish();
-    let mut group = criterion.benchmark_group("thread_pool/many_jobs");
-    group.throughput(Throughput::Elements(JOBS));
-    group.bench_function(name, |bencher| {
-        bencher.iter(|| {
-            let round = next();
-            (1..JOBS).for_each(|_| submit(0));
-            submit(round);
-            done.wait(round).expect("nobody closes it");
-        });
-    });
-    group.finish();
+
+    fn one_job_and_back(&mut self) {
+        self.round += 1;
+        (self.submit)(self.round);
+        self.done.wait(self.round).expect("nobody closes it");
+    }
+
+    fn many_jobs(&mut self) {
+        (1..JOBS).for_each(|_| (self.submit)(0));
+        self.one_job_and_back();
+    }
 }
 
 fn raising() -> (Arc<Watermark>, Raising) {
@@ -76,62 +87,147 @@ fn raising() -> (Arc<Watermark>, Raising) {
     (Arc::clone(&done), Raising(done))
 }
 
-fn ours(criterion: &mut Criterion) {
-    ours_looking(criterion, "ours", IDLE_LOOKS);
+fn ours() -> Contender {
+    ours_looking("ours", IDLE_LOOKS)
 }
 
 /// As the server has it: the worker sleeps at once.
-fn ours_without_looks(criterion: &mut Criterion) {
-    ours_looking(criterion, "ours_without_looks", 0);
+fn ours_without_looks() -> Contender {
+    ours_looking("ours_without_looks", 0)
 }
 
-fn ours_looking(criterion: &mut Criterion, name: &str, idle_looks: u32) {
+fn ours_looking(name: &'static str, idle_looks: u32) -> Contender {
     let (done, raising) = raising();
     let options = Options {
         queue_jobs_max: QUEUE_JOBS_MAX,
         idle_looks,
     };
     let pool = ThreadPool::start_with("bench", vec![raising], options).expect("a thread starts");
-    hand_off(criterion, name, &done, |job| {
+    Contender::new(name, done, move |job| {
         while pool.submit(job).is_err() {
             std::thread::yield_now();
         }
-    });
+    })
 }
 
-fn crossbeam(criterion: &mut Criterion) {
+/// Its worker ends when the contender is dropped, and nobody waits for that.
+fn crossbeam() -> Contender {
     let (done, raising) = raising();
     let (sender, receiver) = crossbeam_channel::bounded(QUEUE_JOBS_MAX);
-    let worker = std::thread::spawn(move || receiver.iter().for_each(|job| raising.raise(job)));
-    hand_off(criterion, "crossbeam_channel", &done, |job| {
+    std::thread::spawn(move || receiver.iter().for_each(|job| raising.raise(job)));
+    Contender::new("crossbeam_channel", done, move |job| {
         sender.send(job).expect("the worker waits");
-    });
-    drop(sender);
-    worker.join().expect("the worker does not panic");
+    })
 }
 
-fn rayon(criterion: &mut Criterion) {
+fn rayon() -> Contender {
     let (done, raising) = raising();
     let raising = Arc::new(raising);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(1)
         .build()
         .expect("a thread starts");
-    hand_off(criterion, "rayon", &done, |job| {
+    Contender::new("rayon", done, move |job| {
         let raising = Arc::clone(&raising);
         // First in, first out, as the others.
         pool.spawn_fifo(move || raising.raise(job));
-    });
+    })
 }
 
-fn threadpool(criterion: &mut Criterion) {
+fn threadpool() -> Contender {
     let (done, raising) = raising();
     let raising = Arc::new(raising);
     let pool = threadpool::ThreadPool::new(1);
-    hand_off(criterion, "threadpool", &done, |job| {
+    Contender::new("threadpool", done, move |job| {
         let raising = Arc::clone(&raising);
         pool.execute(move || raising.raise(job));
-    });
+    })
+}
+
+/// One after the other.
+fn each(criterion: &mut Criterion) {
+    for contender in [ours, ours_without_looks, crossbeam, rayon, threadpool] {
+        let mut contender = contender();
+        let mut group = criterion.benchmark_group("thread_pool/one_job_and_back");
+        group.bench_function(contender.name, |bencher| {
+            bencher.iter(|| contender.one_job_and_back());
+        });
+        group.finish();
+        let mut group = criterion.benchmark_group("thread_pool/many_jobs");
+        group.throughput(Throughput::Elements(JOBS));
+        group.bench_function(contender.name, |bencher| bencher.iter(|| contender.many_jobs()));
+        group.finish();
+    }
+}
+
+/// Where the thread that submits and the worker run.
+#[derive(Clone, Copy)]
+enum Placement {
+    OneCore,
+    TwoCores,
+}
+
+impl Placement {
+    fn submitter_core(self) -> usize {
+        match self {
+            Self::OneCore => WORKER_CORE,
+            Self::TwoCores => SUBMITTER_CORE,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::OneCore => "one_core",
+            Self::TwoCores => "two_cores",
+        }
+    }
+}
+
+/// All of them in turns of a millisecond or two, so that what else the machine does meets all: medians, and
+/// the medians of the ratios of one turn.
+fn in_turns(_: &mut Criterion) {
+    if cores() < 2 {
+        println!("thread_pool/in_turns: left out, it takes two cores");
+        return;
+    }
+    for placement in [Placement::OneCore, Placement::TwoCores] {
+        // A thread starts where the one is allowed that starts it.
+        run_on(WORKER_CORE);
+        let mut contenders = [ours(), ours_without_looks(), crossbeam(), rayon(), threadpool()];
+        run_on(placement.submitter_core());
+        let what = format!("{}/one_job_and_back", placement.name());
+        turns(&what, &mut contenders, 64, Contender::one_job_and_back);
+        let what = format!("{}/many_jobs", placement.name());
+        turns(&what, &mut contenders, 24, Contender::many_jobs);
+    }
+    run_anywhere();
+}
+
+fn turns(what: &str, contenders: &mut [Contender], repeats: u32, act: impl Fn(&mut Contender)) {
+    let mut taken: Vec<Vec<u64>> = Vec::new();
+    for _ in 0..TURNS + TURNS / 10 {
+        let turn = contenders.iter_mut().map(|contender| {
+            let start = Instant::now();
+            (0..repeats).for_each(|_| act(contender));
+            u64::try_from(start.elapsed().as_nanos()).expect("a short turn") / u64::from(repeats)
+        });
+        taken.push(turn.collect());
+    }
+    // The first ones find nothing in the caches.
+    taken.drain(..TURNS / 10);
+    let median = |of: &dyn Fn(&[u64]) -> u64| {
+        let mut values: Vec<_> = taken.iter().map(|turn| of(turn)).collect();
+        values.sort_unstable();
+        values[TURNS / 2]
+    };
+    for (index, contender) in contenders.iter().enumerate() {
+        println!(
+            "thread_pool/in_turns/{what}/{}: {} ns, ours / this {} %",
+            contender.name,
+            median(&|turn| turn[index]),
+            median(&|turn| turn[0] * 100 / turn[index]),
+        );
+    }
 }
 
 criterion_group! {
@@ -139,6 +235,6 @@ criterion_group! {
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = ours, ours_without_looks, crossbeam, rayon, threadpool
+    targets = in_turns, each
 }
 criterion_main!(benches);

@@ -4,3 +4,4 @@
 //! what they measure before they time it.
 
 pub mod bodies;
+pub mod placement;

@@ -196,6 +196,16 @@ pub mod thread {
         yield_now();
     }
 
+    /// Lets a moment pass without giving way: `times` hints to the processor, some 25 ns each. Nothing in the
+    /// checkers, where no time passes.
+    #[inline]
+    pub fn pause(times: u32) {
+        #[cfg(not(any(metricstream_loom, metricstream_shuttle)))]
+        (0..times).for_each(|_| std::hint::spin_loop());
+        #[cfg(any(metricstream_loom, metricstream_shuttle))]
+        let _ = times;
+    }
+
     /// Starts a thread named `name`.
     ///
     /// # Errors
