@@ -6,6 +6,7 @@
 //!
 //! `own_clock`: each reads its clock for each decision, ours the system's, governor its cycle counter.
 //! Decisions come as fast as they are made, so that one client, or a hundred, are far above their limit.
+//! `cycle_counter`: the same, and both read the cycle counter, by governor's clock.
 //! `given_time`: neither reads a clock. Time is given to both, and passes by [`PACE_NANOS`] a decision, so
 //! that the clients are as busy as those of a server at its peak: one is above its limit, a hundred are below
 //! theirs, each of a million comes now and then. So is the limiter called in the server, which reads the
@@ -13,7 +14,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use governor::Quota;
-use governor::clock::{Clock, QuantaClock};
+use governor::clock::{Clock, QuantaClock, Reference};
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::keyed::DashMapStateStore;
@@ -22,6 +23,7 @@ use metricstream::admission::rate_limit::{Decision, RateLimiter, RateLimits};
 use metricstream::clock::{Instant, SystemClock};
 use metricstream::limits::{CLIENT_REQUESTS_PER_SECOND_MAX_DEFAULT, CLIENT_STRIPES};
 use metricstream::sync::shim::{Arc, thread};
+use metricstream_benches::placement::{cores, run_anywhere, run_on};
 use std::cell::Cell;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -39,8 +41,9 @@ const PACE_NANOS: u64 = 7_000;
 /// Turns that count for the medians of [`in_turns`].
 const TURNS: usize = 200;
 
-/// Decisions of a turn.
+/// Decisions of a turn, and of each of two threads that are started for one.
 const TURN_DECISIONS: u64 = 20_000;
+const TURN_OF_TWO_DECISIONS: u64 = 100_000;
 
 thread_local! {
     /// The time given to the decisions of this thread, in nanoseconds.
@@ -94,6 +97,12 @@ fn ours(now: impl Fn() -> Instant + Send + Sync) -> impl Fn(ClientId) -> bool + 
 fn ours_with_own_clock() -> impl Fn(ClientId) -> bool + Send + Sync {
     let clock = SystemClock::new();
     ours(move || clock.now())
+}
+
+fn ours_with_cycle_counter() -> impl Fn(ClientId) -> bool + Send + Sync {
+    let clock = QuantaClock::default();
+    let start = clock.now();
+    ours(move || Instant::from_nanos(clock.now().duration_since(start).into()))
 }
 
 fn ours_with_given_time() -> impl Fn(ClientId) -> bool + Send + Sync {
@@ -259,19 +268,19 @@ fn memory(_: &mut Criterion) {
 
 /// One of two limiters that are timed in turns.
 struct Side<F> {
-    decide: F,
+    decide: Arc<F>,
     clients: u32,
     /// The time given to its last decision.
     now: u64,
     state: u32,
 }
 
-impl<F: Fn(ClientId) -> bool> Side<F> {
+impl<F: Fn(ClientId) -> bool + Send + Sync + 'static> Side<F> {
     fn new(clients: u32, decide: F) -> Self {
         get_known(clients, &decide);
         let (now, state) = (NOW.get(), 1);
         Self {
-            decide,
+            decide: Arc::new(decide),
             clients,
             now,
             state,
@@ -286,32 +295,80 @@ impl<F: Fn(ClientId) -> bool> Side<F> {
         for _ in 0..TURN_DECISIONS {
             black_box((self.decide)(next(&mut self.state, self.clients)));
         }
-        let took = clock.now().as_nanos() - start.as_nanos();
+        let took = clock.now().since(start);
         self.now = NOW.get();
-        took * 1000 / TURN_DECISIONS
+        picoseconds_each(took, TURN_DECISIONS)
     }
+
+    /// Picoseconds in which each of two threads, on cores of their own, makes one decision.
+    fn turn_of_two(&mut self) -> u64 {
+        let decide = Arc::clone(&self.decide);
+        let (now, clients) = (self.now, self.clients);
+        let took = on_two_threads(move |mut state| {
+            run_on(usize::from(state > 1));
+            NOW.set(now);
+            for _ in 0..TURN_OF_TWO_DECISIONS {
+                black_box(decide(next(&mut state, clients)));
+            }
+        });
+        self.now += TURN_OF_TWO_DECISIONS * PACE_NANOS;
+        picoseconds_each(took, TURN_OF_TWO_DECISIONS)
+    }
+}
+
+fn picoseconds_each(took: Duration, decisions: u64) -> u64 {
+    u64::try_from(took.as_nanos()).expect("a short turn") * 1000 / decisions
 }
 
 /// Ours and governor's in turns of a millisecond or so, so that what else the machine does meets both:
 /// medians, and the median of the ratios of one turn.
 fn in_turns(_: &mut Criterion) {
+    let two_threads = cores() > 1;
+    run_on(0);
     for clients in [1, 100, MILLION] {
         turns(
             "given_time",
             clients,
+            two_threads,
             ours_with_given_time(),
             governor_with(Given),
         );
-        let governor = governor_with(QuantaClock::default());
-        turns("own_clock", clients, ours_with_own_clock(), governor);
+        let governor = || governor_with(QuantaClock::default());
+        turns(
+            "cycle_counter",
+            clients,
+            two_threads,
+            ours_with_cycle_counter(),
+            governor(),
+        );
+        turns(
+            "own_clock",
+            clients,
+            two_threads,
+            ours_with_own_clock(),
+            governor(),
+        );
+    }
+    run_anywhere();
+}
+
+fn turns(
+    clock: &str,
+    clients: u32,
+    two_threads: bool,
+    ours: impl Fn(ClientId) -> bool + Send + Sync + 'static,
+    governor: impl Fn(ClientId) -> bool + Send + Sync + 'static,
+) {
+    let (mut ours, mut governor) = (Side::new(clients, ours), Side::new(clients, governor));
+    medians(&format!("{clock}/{clients}"), || (ours.turn(), governor.turn()));
+    if two_threads {
+        let what = format!("two_threads/{clock}/{clients}");
+        medians(&what, || (ours.turn_of_two(), governor.turn_of_two()));
     }
 }
 
-fn turns(clock: &str, clients: u32, ours: impl Fn(ClientId) -> bool, governor: impl Fn(ClientId) -> bool) {
-    let (mut ours, mut governor) = (Side::new(clients, ours), Side::new(clients, governor));
-    let mut taken: Vec<_> = (0..TURNS + TURNS / 2)
-        .map(|_| (ours.turn(), governor.turn()))
-        .collect();
+fn medians(what: &str, turn: impl FnMut() -> (u64, u64)) {
+    let mut taken: Vec<_> = std::iter::repeat_with(turn).take(TURNS + TURNS / 2).collect();
     // The first ones find nothing in the caches, and the clients' windows empty.
     taken.drain(..TURNS / 2);
     let median = |of: &dyn Fn(&(u64, u64)) -> u64| {
@@ -320,7 +377,7 @@ fn turns(clock: &str, clients: u32, ours: impl Fn(ClientId) -> bool, governor: i
         values[TURNS / 2]
     };
     println!(
-        "rate_limit/in_turns/{clock}/{clients}: ours {} ps, governor {} ps, ours / governor {} %",
+        "rate_limit/in_turns/{what}: ours {} ps, governor {} ps, ours / governor {} %",
         median(&|turn| turn.0),
         median(&|turn| turn.1),
         median(&|turn| turn.0 * 100 / turn.1)

@@ -17,10 +17,11 @@
 //!
 //! # No look at the old ones
 //! Requests that no longer count are dropped where that changes something: when, with them, there are as many
-//! as the limit or the memory has room for, or when the last such look is a window ago. Until then a request
-//! is written behind the newest and the oldest is not read: one line of the cache and no branch on how many
-//! expired since, which nobody can predict. All that is in a window is younger than two windows then, and the
-//! low bits tell it apart still when the next look comes.
+//! as the limit or the memory has room for, or when the last such look is a window ago (where there is no
+//! room to keep its time: when the oldest is two windows old). Until then a request is written behind the
+//! newest: one line of the cache and no branch on how many expired since, which nobody can predict. All that
+//! is in a window is younger than two windows then, and the low bits tell it apart still when the next look
+//! comes.
 
 use crate::clock::Instant;
 use crate::limits::RATE_WINDOW;
@@ -35,6 +36,9 @@ pub const FEW: usize = 7;
 /// [`RATE_WINDOW`] in nanoseconds.
 #[allow(clippy::cast_possible_truncation, reason = "asserted below")]
 const WINDOW_NANOS: u32 = RATE_WINDOW.as_nanos() as u32;
+
+/// Younger than this all are that are in [`Times::Few`], when the newest of them is added.
+const FEW_NANOS: u32 = 2 * WINDOW_NANOS;
 
 /// The first ring, in requests; a power of two that is more than [`FEW`].
 const RING_MIN: usize = 16;
@@ -101,6 +105,15 @@ impl Window {
             Times::Few { count, times } if is_idle => {
                 times[0] = time;
                 *count = 1;
+            }
+            // Fewer than the limit, whether they count or not, and the oldest can be told from a young one.
+            Times::Few { count, times }
+                if usize::from(*count) < FEW
+                    && u32::from(*count) < requests_max.get()
+                    && time.wrapping_sub(times[0]) < FEW_NANOS =>
+            {
+                times[usize::from(*count)] = time;
+                *count += 1;
             }
             Times::Many { looked_at, ring } if !is_idle && time.wrapping_sub(*looked_at) < WINDOW_NANOS => {
                 // Those after the request in the way are younger: if it counts they do.
@@ -210,7 +223,7 @@ const fn low(nanos: u64) -> u32 {
 /// Moments in order, oldest first, as the low bits of their nanoseconds.
 #[derive(Debug)]
 enum Times {
-    /// Up to [`FEW`], in place: `times[..count]`.
+    /// Up to [`FEW`], in place: `times[..count]`, younger than [`FEW_NANOS`] at the newest.
     Few { count: u8, times: [u32; FEW] },
     /// More, or lately more.
     Many {
@@ -564,13 +577,17 @@ mod tests {
 
     #[test]
     fn what_was_not_looked_at_for_long_is_not_taken_for_new() {
-        // A burst, then few enough that nothing but the time says to look.
-        for apart in [SECOND / 2, 6 * SECOND / 10, SECOND - 1] {
+        // Some at once, in place or in a ring, then few enough that nothing but the time says to look.
+        let together = [1, 2, 3, 5, 20];
+        for (together, apart) in together
+            .into_iter()
+            .flat_map(|together| [SECOND / 2, 6 * SECOND / 10, SECOND - 1].map(|apart| (together, apart)))
+        {
             let mut window = Window::new();
-            for now in 0..20 {
+            for now in 0..together {
                 assert_eq!(window.allow(max(1000), at(now)), Verdict::Allowed);
             }
-            // Up to the moment at which the low bits of the burst are those of just now.
+            // Up to the moment at which the low bits of the first are those of just now.
             let calls = (1 << 32) / apart + 1;
             for call in 1..calls {
                 assert_eq!(window.allow(max(1000), at(call * apart)), Verdict::Allowed);
@@ -578,9 +595,9 @@ mod tests {
             assert_eq!(
                 window.allow(max(4), at(calls * apart)),
                 Verdict::Allowed,
-                "{apart}"
+                "{together} {apart}"
             );
-            assert!(window.count(at(calls * apart)) <= 3);
+            assert!(window.count(at(calls * apart)) <= 3, "{together} {apart}");
         }
     }
 
