@@ -532,6 +532,11 @@ mod tests {
         assert_eq!(window.heap_requests(), RING_MIN, "a quarter is");
         window.count(at(SECOND + capacity - 2));
         assert_eq!(window.heap_requests(), 0, "the smallest is not halved");
+        let mut window = full(ring, ring);
+        window.count(at(SECOND + ring - 6));
+        assert_eq!(window.heap_requests(), RING_MIN, "five are more than a quarter");
+        window.count(at(SECOND + ring - 4));
+        assert_eq!(window.heap_requests(), 0, "three are held in place");
     }
 
     /// All verdicts of a client that is asked at `moments`, against a plain count.
