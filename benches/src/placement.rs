@@ -1,5 +1,5 @@
-//! Where a bench's threads run. Left to itself the system keeps two threads together or apart for seconds, and
-//! that alone decides by a factor of three.
+//! Where a bench's threads run. Left to itself the system keeps two threads together or apart for seconds,
+//! and that alone decides by a factor of three.
 //!
 //! Promises: the calling thread runs on that core from here on, and so do the threads that it starts then.
 //! Leaves to the bench: to ask [`cores`] first, and to name the placement in its figures.

@@ -509,9 +509,11 @@ mod tests {
             (2 * BLOCK, 3),
             (3 * BLOCK, 4),
         ] {
-            for (seen, offsets) in each_way(&blocks, 0, 0, room) {
+            for (seen, offsets) in each_way(&blocks, 0, 1000, room) {
                 assert_eq!(seen, expected, "{room}");
-                assert_eq!(offsets.len(), [0, BLOCK, BLOCK, 2 * BLOCK, 2 * BLOCK][seen]);
+                let stops = (0..seen * BLOCK).filter(|at| is_stop(blocks.as_flattened()[*at]));
+                let stops: Vec<_> = stops.map(|at| offset(1000 + at)).collect();
+                assert_eq!(offsets, stops, "{room}");
             }
         }
     }
@@ -533,6 +535,10 @@ mod tests {
             }
         }
         assert_eq!(stops(b"ab", 7, &mut [0; BLOCK]), (0, 7));
+        // No room for what is after the last whole block: it is not looked at.
+        let bytes = [b'"'; BLOCK + 10];
+        assert_eq!(stops(&bytes, 0, &mut [0; 2 * BLOCK - 1]), (BLOCK, BLOCK));
+        assert_eq!(stops(&bytes, 0, &mut [0; 2 * BLOCK]), (BLOCK + 10, BLOCK + 10));
     }
 
     #[test]

@@ -278,8 +278,8 @@ impl<J> Shared<J> {
         }
     }
 
-    /// Waits for a job; `None` when the pool is stopped and the queue is empty. `brought` is how many jobs the
-    /// exchange of the halves brought that this worker made last.
+    /// Waits for a job; `None` when the pool is stopped and the queue is empty. `brought` is how many jobs
+    /// came with the exchange of the halves that this worker made last.
     fn next_job(&self, brought: &mut usize, mut idle: impl FnMut()) -> Option<J> {
         let mut looks = self.options.idle_looks;
         let mut looking = false;
