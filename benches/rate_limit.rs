@@ -205,7 +205,7 @@ fn time_two(
     group.bench_function(BenchmarkId::new(name, clients), |bencher| {
         bencher.iter_custom(|iterations| {
             let decide = Arc::clone(&decide);
-            let took = on_two_threads(move |mut state| {
+            let took = on_two_threads([0, cores().min(2) - 1], move |mut state| {
                 NOW.set(from);
                 for _ in 0..iterations {
                     black_box(decide(next(&mut state, clients)));
@@ -218,15 +218,20 @@ fn time_two(
     group.finish();
 }
 
-/// Time for `body` on each of two threads.
-fn on_two_threads(body: impl Fn(u32) + Clone + Send + 'static) -> Duration {
+/// Time for `body` on each of two threads, on these cores and from a seed of its own.
+fn on_two_threads(cores: [usize; 2], body: impl Fn(u32) + Clone + Send + 'static) -> Duration {
     let clock = SystemClock::new();
     let start = clock.now();
-    let threads: Vec<_> = [1, 77]
+    let threads: Vec<_> = cores
         .into_iter()
-        .map(|seed| {
+        .zip([1, 77])
+        .map(|(core, seed)| {
             let body = body.clone();
-            thread::spawn("bench", move || body(seed)).expect("a thread")
+            let work = move || {
+                run_on(core);
+                body(seed);
+            };
+            thread::spawn("bench", work).expect("a thread")
         })
         .collect();
     threads
@@ -304,8 +309,7 @@ impl<F: Fn(ClientId) -> bool + Send + Sync + 'static> Side<F> {
     fn turn_of_two(&mut self) -> u64 {
         let decide = Arc::clone(&self.decide);
         let (now, clients) = (self.now, self.clients);
-        let took = on_two_threads(move |mut state| {
-            run_on(usize::from(state > 1));
+        let took = on_two_threads([0, 1], move |mut state| {
             NOW.set(now);
             for _ in 0..TURN_OF_TWO_DECISIONS {
                 black_box(decide(next(&mut state, clients)));
