@@ -34,6 +34,8 @@ pub struct Plan {
 pub enum Step {
     /// A request of a client.
     Allow(u8),
+    /// One with a limit of its own.
+    AllowUpTo(u8, u32),
     /// Idle clients are forgotten.
     Sweep,
     /// The busiest clients, so many.
@@ -67,16 +69,15 @@ impl<'a> Arbitrary<'a> for Plan {
         // Some stripes hold more clients than one insert corrects tickets of.
         let clients_max = stripes + *u.choose(&[0, 1, 3, 7, 12, 30, 60])?;
         let mut now = *u.choose(&[0, 0, (1 << 32) - 5, u64::MAX - 3 * window_nanos()])?;
+        let is_calm = u.ratio(1, 8)?;
         let mut steps = Vec::new();
         while !u.is_empty() && steps.len() < 400 {
-            now = next_moment(u, now, &steps)?;
-            let step = match u.int_in_range(0..=31_u8)? {
-                0 => Step::Sweep,
-                1 => Step::Top(u.int_in_range(0..=20)?),
-                // A few busy ones, a crowd, and now and then someone new.
-                2..=5 => Step::Allow(u.arbitrary()?),
-                6..=15 => Step::Allow(u.int_in_range(0..=30)?),
-                _ => Step::Allow(u.int_in_range(0..=3)?),
+            let step = if is_calm {
+                now = now.saturating_add(u.int_in_range(window_nanos() / 4..=window_nanos() - 1)?);
+                calm_step(u)?
+            } else {
+                now = next_moment(u, now, &steps)?;
+                busy_step(u)?
             };
             steps.push((now, step));
         }
@@ -87,6 +88,29 @@ impl<'a> Arbitrary<'a> for Plan {
             steps,
         })
     }
+}
+
+fn busy_step(u: &mut Unstructured<'_>) -> Result<Step> {
+    Ok(match u.int_in_range(0..=31_u8)? {
+        0 => Step::Sweep,
+        1 => Step::Top(u.int_in_range(0..=20)?),
+        // A few busy ones, a crowd, and now and then someone new.
+        2..=5 => Step::Allow(u.arbitrary()?),
+        6..=15 => Step::Allow(u.int_in_range(0..=30)?),
+        // Lower and higher than before, for a client that is held to the others' limit, too.
+        16..=19 => Step::AllowUpTo(u.int_in_range(0..=3)?, *u.choose(&[1, 2, 6, 8, 15, 50])?),
+        _ => Step::Allow(u.int_in_range(0..=3)?),
+    })
+}
+
+/// One client that is never idle and far below its limit, so that nothing but the time says to look at what
+/// no longer counts; now and then a low limit asks whether it was.
+fn calm_step(u: &mut Unstructured<'_>) -> Result<Step> {
+    Ok(match u.int_in_range(0..=7_u8)? {
+        0 => Step::AllowUpTo(0, u.int_in_range(1..=4)?),
+        1 => Step::Top(1),
+        _ => Step::AllowUpTo(0, 40),
+    })
 }
 
 /// A moment near `now`, or in a telling distance of an earlier one.
@@ -126,11 +150,16 @@ pub fn check(plan: &Plan) -> [usize; 3] {
         let now = Instant::from_nanos(nanos);
         let context = || format!("step {index}, {step:?} at {nanos}, of {plan:?}");
         match step {
-            Step::Allow(number) => {
+            Step::Allow(number) | Step::AllowUpTo(number, _) => {
                 let id = client(number.into());
                 let stripe = limiter.stripe_of(id);
-                let expected = oracle.allow(stripe, limiter.share_of(stripe), number, nanos);
-                assert_eq!(limiter.allow(id, now), expected, "{}", context());
+                let share = limiter.share_of(stripe);
+                let (requests_max, decision) = match step {
+                    Step::AllowUpTo(_, max) => (max, limiter.allow_up_to(NonZeroU32::new(max), id, now)),
+                    _ => (plan.requests_max, limiter.allow(id, now)),
+                };
+                let expected = oracle.allow(stripe, share, number, requests_max as usize, nanos);
+                assert_eq!(decision, expected, "{}", context());
                 seen[match expected {
                     Decision::Allowed => 0,
                     Decision::Refused { .. } => 1,
@@ -157,7 +186,6 @@ pub fn check(plan: &Plan) -> [usize; 3] {
 
 /// Everything that was ever allowed, by stripe and client, and the latest moment of each stripe.
 struct Oracle {
-    requests_max: usize,
     stripes: Vec<(u64, BTreeMap<u8, Vec<u64>>)>,
 }
 
@@ -170,7 +198,6 @@ fn count(times: &[u64], now: u128) -> usize {
 impl Oracle {
     fn new(plan: &Plan) -> Self {
         Self {
-            requests_max: plan.requests_max as usize,
             stripes: vec![(0, BTreeMap::new()); plan.stripes],
         }
     }
@@ -181,7 +208,14 @@ impl Oracle {
         }
     }
 
-    fn allow(&mut self, stripe: usize, share: usize, client: u8, asked_at: u64) -> Decision {
+    fn allow(
+        &mut self,
+        stripe: usize,
+        share: usize,
+        client: u8,
+        requests_max: usize,
+        asked_at: u64,
+    ) -> Decision {
         let (now, clients) = &mut self.stripes[stripe];
         *now = asked_at.max(*now);
         let now = *now;
@@ -208,14 +242,14 @@ impl Oracle {
             }
         }
         let times = clients.entry(client).or_default();
-        if used < self.requests_max {
+        if used < requests_max {
             times.push(now);
             return Decision::Allowed;
         }
         let recent = times.clone();
         let mut counting = recent.iter().copied().filter(|time| now - time < window_nanos());
         Decision::Refused {
-            retry_after: wait(&|moment| count(times, moment) < self.requests_max, &mut counting),
+            retry_after: wait(&|moment| count(times, moment) < requests_max, &mut counting),
         }
     }
 
