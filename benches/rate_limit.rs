@@ -24,6 +24,7 @@ use metricstream::clock::{Instant, SystemClock};
 use metricstream::limits::{CLIENT_REQUESTS_PER_SECOND_MAX_DEFAULT, CLIENT_STRIPES};
 use metricstream::sync::shim::{Arc, thread};
 use metricstream_benches::placement::{cores, run_anywhere, run_on};
+use metricstream_benches::turns;
 use std::cell::Cell;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -37,9 +38,6 @@ const MILLION: u32 = 1_000_000;
 
 /// Given time passes by this much from decision to decision: some 140,000 a second, a server's peak.
 const PACE_NANOS: u64 = 7_000;
-
-/// Turns that count for the medians of [`in_turns`].
-const TURNS: usize = 200;
 
 /// Decisions of a turn, and of each of two threads that are started for one.
 const TURN_DECISIONS: u64 = 20_000;
@@ -330,7 +328,7 @@ fn in_turns(_: &mut Criterion) {
     let two_threads = cores() > 1;
     run_on(0);
     for clients in [1, 100, MILLION] {
-        turns(
+        both(
             "given_time",
             clients,
             two_threads,
@@ -338,14 +336,14 @@ fn in_turns(_: &mut Criterion) {
             governor_with(Given),
         );
         let governor = || governor_with(QuantaClock::default());
-        turns(
+        both(
             "cycle_counter",
             clients,
             two_threads,
             ours_with_cycle_counter(),
             governor(),
         );
-        turns(
+        both(
             "own_clock",
             clients,
             two_threads,
@@ -356,7 +354,7 @@ fn in_turns(_: &mut Criterion) {
     run_anywhere();
 }
 
-fn turns(
+fn both(
     clock: &str,
     clients: u32,
     two_threads: bool,
@@ -372,19 +370,12 @@ fn turns(
 }
 
 fn medians(what: &str, turn: impl FnMut() -> (u64, u64)) {
-    let mut taken: Vec<_> = std::iter::repeat_with(turn).take(TURNS + TURNS / 2).collect();
-    // The first ones find nothing in the caches, and the clients' windows empty.
-    taken.drain(..TURNS / 2);
-    let median = |of: &dyn Fn(&(u64, u64)) -> u64| {
-        let mut values: Vec<_> = taken.iter().map(of).collect();
-        values.sort_unstable();
-        values[TURNS / 2]
-    };
+    let taken = turns::take(turn);
     println!(
         "rate_limit/in_turns/{what}: ours {} ps, governor {} ps, ours / governor {} %",
-        median(&|turn| turn.0),
-        median(&|turn| turn.1),
-        median(&|turn| turn.0 * 100 / turn.1)
+        taken.median(|turn| turn.0),
+        taken.median(|turn| turn.1),
+        taken.median(|turn| turn.0 * 100 / turn.1)
     );
 }
 

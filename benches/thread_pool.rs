@@ -9,13 +9,11 @@ use metricstream::sync::shim::Arc;
 use metricstream::sync::thread_pool::{Options, ThreadPool, Worker};
 use metricstream::sync::watermark::Watermark;
 use metricstream_benches::placement::{cores, run_anywhere, run_on};
+use metricstream_benches::turns;
 use std::time::{Duration, Instant};
 
 const JOBS: u64 = 1024;
 const QUEUE_JOBS_MAX: usize = 2048;
-
-/// Turns that count for the medians of [`in_turns`].
-const TURNS: usize = 200;
 
 /// The cores of [`in_turns`].
 const SUBMITTER_CORE: usize = 0;
@@ -196,36 +194,28 @@ fn in_turns(_: &mut Criterion) {
         let mut contenders = [ours(), ours_without_looks(), crossbeam(), rayon(), threadpool()];
         run_on(placement.submitter_core());
         let what = format!("{}/one_job_and_back", placement.name());
-        turns(&what, &mut contenders, 64, Contender::one_job_and_back);
+        all(&what, &mut contenders, 64, Contender::one_job_and_back);
         let what = format!("{}/many_jobs", placement.name());
-        turns(&what, &mut contenders, 24, Contender::many_jobs);
+        all(&what, &mut contenders, 24, Contender::many_jobs);
     }
     run_anywhere();
 }
 
-fn turns(what: &str, contenders: &mut [Contender], repeats: u32, act: impl Fn(&mut Contender)) {
-    let mut taken: Vec<Vec<u64>> = Vec::new();
-    for _ in 0..TURNS + TURNS / 10 {
+fn all(what: &str, contenders: &mut [Contender], repeats: u32, act: impl Fn(&mut Contender)) {
+    let taken = turns::take(|| {
         let turn = contenders.iter_mut().map(|contender| {
             let start = Instant::now();
             (0..repeats).for_each(|_| act(contender));
             u64::try_from(start.elapsed().as_nanos()).expect("a short turn") / u64::from(repeats)
         });
-        taken.push(turn.collect());
-    }
-    // The first ones find nothing in the caches.
-    taken.drain(..TURNS / 10);
-    let median = |of: &dyn Fn(&[u64]) -> u64| {
-        let mut values: Vec<_> = taken.iter().map(|turn| of(turn)).collect();
-        values.sort_unstable();
-        values[TURNS / 2]
-    };
+        turn.collect::<Vec<_>>()
+    });
     for (index, contender) in contenders.iter().enumerate() {
         println!(
             "thread_pool/in_turns/{what}/{}: {} ns, ours / this {} %",
             contender.name,
-            median(&|turn| turn[index]),
-            median(&|turn| turn[0] * 100 / turn[index]),
+            taken.median(|turn| turn[index]),
+            taken.median(|turn| turn[0] * 100 / turn[index]),
         );
     }
 }

@@ -5,3 +5,4 @@
 
 pub mod bodies;
 pub mod placement;
+pub mod turns;
