@@ -23,7 +23,7 @@ use metricstream::admission::rate_limit::{Decision, RateLimiter, RateLimits};
 use metricstream::clock::{Instant, SystemClock};
 use metricstream::limits::{CLIENT_REQUESTS_PER_SECOND_MAX_DEFAULT, CLIENT_STRIPES};
 use metricstream::sync::shim::{Arc, thread};
-use metricstream_benches::placement::{cores, run_anywhere, run_on};
+use metricstream_benches::placement::{run_anywhere, run_on};
 use metricstream_benches::turns;
 use std::cell::Cell;
 use std::hint::black_box;
@@ -202,13 +202,7 @@ fn time_two(
     group.throughput(Throughput::Elements(2));
     group.bench_function(BenchmarkId::new(name, clients), |bencher| {
         bencher.iter_custom(|iterations| {
-            let decide = Arc::clone(&decide);
-            let took = on_two_threads([0, cores().min(2) - 1], move |mut state| {
-                NOW.set(from);
-                for _ in 0..iterations {
-                    black_box(decide(next(&mut state, clients)));
-                }
-            });
+            let took = decide_on_two_threads(&decide, clients, from, iterations);
             from += iterations * PACE_NANOS;
             took
         });
@@ -216,18 +210,27 @@ fn time_two(
     group.finish();
 }
 
-/// Time for `body` on each of two threads, on these cores and from a seed of its own.
-fn on_two_threads(cores: [usize; 2], body: impl Fn(u32) + Clone + Send + 'static) -> Duration {
+/// Time for so many decisions on each of two threads, on a core of its own where there are two, from a seed
+/// of its own and from the given time `from` on.
+fn decide_on_two_threads(
+    decide: &Arc<impl Fn(ClientId) -> bool + Send + Sync + 'static>,
+    clients: u32,
+    from: u64,
+    decisions: u64,
+) -> Duration {
+    let other_core = thread::cores().min(2) - 1;
     let clock = SystemClock::new();
     let start = clock.now();
-    let threads: Vec<_> = cores
+    let threads: Vec<_> = [(0, 1), (other_core, 77)]
         .into_iter()
-        .zip([1, 77])
-        .map(|(core, seed)| {
-            let body = body.clone();
+        .map(|(core, mut state)| {
+            let decide = Arc::clone(decide);
             let work = move || {
                 run_on(core);
-                body(seed);
+                NOW.set(from);
+                for _ in 0..decisions {
+                    black_box(decide(next(&mut state, clients)));
+                }
             };
             thread::spawn("bench", work).expect("a thread")
         })
@@ -305,14 +308,7 @@ impl<F: Fn(ClientId) -> bool + Send + Sync + 'static> Side<F> {
 
     /// Picoseconds in which each of two threads, on cores of their own, makes one decision.
     fn turn_of_two(&mut self) -> u64 {
-        let decide = Arc::clone(&self.decide);
-        let (now, clients) = (self.now, self.clients);
-        let took = on_two_threads([0, 1], move |mut state| {
-            NOW.set(now);
-            for _ in 0..TURN_OF_TWO_DECISIONS {
-                black_box(decide(next(&mut state, clients)));
-            }
-        });
+        let took = decide_on_two_threads(&self.decide, self.clients, self.now, TURN_OF_TWO_DECISIONS);
         self.now += TURN_OF_TWO_DECISIONS * PACE_NANOS;
         picoseconds_each(took, TURN_OF_TWO_DECISIONS)
     }
@@ -325,45 +321,30 @@ fn picoseconds_each(took: Duration, decisions: u64) -> u64 {
 /// Ours and governor's in turns of a millisecond or so, so that what else the machine does meets both:
 /// medians, and the median of the ratios of one turn.
 fn in_turns(_: &mut Criterion) {
-    let two_threads = cores() > 1;
-    run_on(0);
     for clients in [1, 100, MILLION] {
         both(
             "given_time",
             clients,
-            two_threads,
             ours_with_given_time(),
             governor_with(Given),
         );
         let governor = || governor_with(QuantaClock::default());
-        both(
-            "cycle_counter",
-            clients,
-            two_threads,
-            ours_with_cycle_counter(),
-            governor(),
-        );
-        both(
-            "own_clock",
-            clients,
-            two_threads,
-            ours_with_own_clock(),
-            governor(),
-        );
+        both("cycle_counter", clients, ours_with_cycle_counter(), governor());
+        both("own_clock", clients, ours_with_own_clock(), governor());
     }
-    run_anywhere();
 }
 
 fn both(
     clock: &str,
     clients: u32,
-    two_threads: bool,
     ours: impl Fn(ClientId) -> bool + Send + Sync + 'static,
     governor: impl Fn(ClientId) -> bool + Send + Sync + 'static,
 ) {
     let (mut ours, mut governor) = (Side::new(clients, ours), Side::new(clients, governor));
+    run_on(0);
     medians(&format!("{clock}/{clients}"), || (ours.turn(), governor.turn()));
-    if two_threads {
+    run_anywhere();
+    if thread::cores() > 1 {
         let what = format!("two_threads/{clock}/{clients}");
         medians(&what, || (ours.turn_of_two(), governor.turn_of_two()));
     }

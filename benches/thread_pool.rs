@@ -5,10 +5,10 @@
 #![allow(clippy::disallowed_methods, reason = "benches use real threads")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use metricstream::sync::shim::Arc;
+use metricstream::sync::shim::{Arc, thread};
 use metricstream::sync::thread_pool::{Options, ThreadPool, Worker};
 use metricstream::sync::watermark::Watermark;
-use metricstream_benches::placement::{cores, run_anywhere, run_on};
+use metricstream_benches::placement::{run_anywhere, run_on};
 use metricstream_benches::turns;
 use std::time::{Duration, Instant};
 
@@ -158,44 +158,21 @@ fn each(criterion: &mut Criterion) {
     }
 }
 
-/// Where the thread that submits and the worker run.
-#[derive(Clone, Copy)]
-enum Placement {
-    OneCore,
-    TwoCores,
-}
-
-impl Placement {
-    fn submitter_core(self) -> usize {
-        match self {
-            Self::OneCore => WORKER_CORE,
-            Self::TwoCores => SUBMITTER_CORE,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::OneCore => "one_core",
-            Self::TwoCores => "two_cores",
-        }
-    }
-}
-
 /// All of them in turns of a millisecond or two, so that what else the machine does meets all: medians, and
 /// the medians of the ratios of one turn.
 fn in_turns(_: &mut Criterion) {
-    if cores() < 2 {
+    if thread::cores() < 2 {
         println!("thread_pool/in_turns: left out, it takes two cores");
         return;
     }
-    for placement in [Placement::OneCore, Placement::TwoCores] {
+    for (placement, submitter_core) in [("one_core", WORKER_CORE), ("two_cores", SUBMITTER_CORE)] {
         // A thread starts where the one is allowed that starts it.
         run_on(WORKER_CORE);
         let mut contenders = [ours(), ours_without_looks(), crossbeam(), rayon(), threadpool()];
-        run_on(placement.submitter_core());
-        let what = format!("{}/one_job_and_back", placement.name());
+        run_on(submitter_core);
+        let what = format!("{placement}/one_job_and_back");
         all(&what, &mut contenders, 64, Contender::one_job_and_back);
-        let what = format!("{}/many_jobs", placement.name());
+        let what = format!("{placement}/many_jobs");
         all(&what, &mut contenders, 24, Contender::many_jobs);
     }
     run_anywhere();

@@ -2,15 +2,9 @@
 //! and that alone decides by a factor of three.
 //!
 //! Promises: the calling thread runs on that core from here on, and so do the threads that it starts then.
-//! Leaves to the bench: to ask [`cores`] first, and to name the placement in its figures.
+//! Leaves to the bench: to ask how many there are first, and to name the placement in its figures.
 
 use rustix::thread::{CpuSet, sched_setaffinity};
-
-/// How many cores the process may run on.
-#[must_use]
-pub fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
-}
 
 /// The calling thread runs on `core` only.
 ///
